@@ -1,0 +1,1 @@
+"""Small made-up worlds in which the truth is known."""
