@@ -1,0 +1,188 @@
+"""What the four roles share: a Hugging Face model, its tokenizer, a device, trained or frozen.
+
+Any `AutoModelForCausalLM` can act and any causal `AutoModelForSequenceClassification` with one
+label can score, so every folder that is saved here opens with plain transformers. Weights are read
+from safetensors only and no code from a model repository is ever run.
+
+Dropout is never on: every role stays in evaluation mode, at rollout and at update, so that on the
+first minibatch the actor that learns is exactly the actor that sampled.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from minirlhf.loading import check_weights, loading_errors, quiet
+
+PAD_TOKEN = "<pad>"
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device to run on: the one named, else the GPU when there is one, else the CPU.
+
+    Raises:
+        ValueError: the name is unknown or that device is not there.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used: {first_line}") from None
+
+
+class Role(nn.Module):
+    """One of the four models of RLHF: a Hugging Face model with its tokenizer.
+
+    Attributes:
+        model: the Hugging Face model, in evaluation mode.
+        tokenizer: shared by all roles of a run.
+    """
+
+    auto_class: Any  # the transformers Auto class that opens this role's folder
+    extra_load_options: dict[str, Any] = {}  # noqa: RUF012  (read, never changed)
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, device: str | torch.device | None = None
+    ) -> Self:
+        """Load this role from a folder or a Hub name.
+
+        Args:
+            source: a folder in Hugging Face format, or the name of a model on the Hub.
+            device: "cpu", "cuda", …; None = the GPU when there is one.
+
+        Raises:
+            ValueError: there is no such model, a file is damaged, a weight is not finite, or it
+                is of the wrong kind.
+        """
+        target = device if isinstance(device, torch.device) else pick_device(device)
+        # plain attention beats SDPA's CPU kernel on short texts, which is what a CPU is used for
+        attention = "eager" if target.type == "cpu" else "sdpa"
+        with loading_errors(source):
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model, report = cls.auto_class.from_pretrained(
+                source,
+                output_loading_info=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                attn_implementation=attention,
+                **cls.extra_load_options,
+            )
+        check_tokenizer(tokenizer, source)
+        check_weights(model, report["missing_keys"], source)
+        add_missing_pad(model, tokenizer)
+        return cls(model.to(target), tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def trainable(self) -> bool:
+        """True when an optimiser may change this role."""
+        return any(p.requires_grad for p in self.parameters())
+
+    def freeze(self) -> Self:
+        """Never train this role again: no parameter asks for a gradient any more."""
+        self.requires_grad_(False)
+        for parameter in self.parameters():
+            parameter.grad = None
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode whatever is asked: dropout would make ratios differ from 1."""
+        return super().train(False)
+
+    def save(self, folder: str | Path) -> None:
+        """Write model (safetensors) and tokenizer, to be opened by any other tool."""
+        with quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+    def summary(self) -> str:
+        """One line: name, parameters, trained or frozen, device, bytes of weights."""
+        parameters = list(self.parameters())
+        count = sum(p.numel() for p in parameters)
+        size = sum(p.numel() * p.element_size() for p in parameters)
+        state = "trained" if self.trainable else "frozen"
+        return (
+            f"{type(self).__name__:<12}{count / 1e6:10.3f} M parameters   {state:<8}"
+            f"{self.device!s:<8}{size / 2**20:10.1f} MiB"
+        )
+
+
+def check_same_vocabulary(*roles: Role) -> None:
+    """Refuse roles that read token ids differently.
+
+    Raises:
+        ValueError: names the two roles whose vocabularies differ.
+    """
+    first, *others = roles
+    for other in others:
+        if other.tokenizer.get_vocab() != first.tokenizer.get_vocab():
+            raise ValueError(
+                f"{type(first).__name__} and {type(other).__name__} have different vocabularies; "
+                "all four models must share one tokenizer"
+            )
+
+
+def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
+    """Attention mask and position ids of `width` slots that begin with a left-padded prompt.
+
+    Slots after the prompt are all attended: in a causal model a response's right padding comes
+    after every counted token and cannot touch it. Where no prompt is padded, nothing is needed.
+
+    Args:
+        prompt_mask: (B, P) bool, False on left padding.
+        width: slots of the input, P or more.
+
+    Returns:
+        {} or attention_mask and position_ids, (B, width) int each; the first real token of each
+        row has position 0.
+    """
+    if bool(prompt_mask.all()):
+        return {}
+    rows, prompt_width = prompt_mask.shape
+    attended = prompt_mask.new_ones(rows, width)
+    attended[:, :prompt_width] = prompt_mask
+    position_ids = (attended.cumsum(dim=1) - 1).clamp(min=0)
+    return {"attention_mask": attended.long(), "position_ids": position_ids}
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
+    """Refuse a tokenizer that cannot say where a response ends.
+
+    Raises:
+        ValueError: it has no EOS token.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {source} has no EOS token, so no response could ever end; "
+            "set eos_token in its tokenizer_config.json"
+        )
+
+
+def add_missing_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give the tokenizer a padding token that is not EOS, and the model a row for it."""
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+        if len(tokenizer) > model.config.vocab_size:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.eos_token_id = tokenizer.eos_token_id

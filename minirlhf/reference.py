@@ -1,0 +1,40 @@
+"""The Reference: the SFT model, frozen, that keeps the Actor from going astray (训歪)."""
+
+import copy
+from typing import Self
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from minirlhf.actor import Actor
+from minirlhf.backbone import Role
+from minirlhf.batch import Prompts
+
+
+class Reference(Role):
+    """π_ref: reads what the Actor wrote and says how likely it would have been before RLHF."""
+
+    auto_class = AutoModelForCausalLM
+
+    @classmethod
+    def from_actor(cls, actor: Actor) -> Self:
+        """A frozen copy of the Actor as it is now, before PPO changes it."""
+        return cls(copy.deepcopy(actor.model), actor.tokenizer).freeze()
+
+    @torch.no_grad()
+    def log_probs(
+        self, prompts: Prompts, response_ids: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Log π_ref(A_t given S_t) of the Actor's responses, without gradient.
+
+        Args:
+            prompts: (B, P) ids and mask, left-padded.
+            response_ids: (B, R) int, right-padded.
+            temperature: the Actor's sampling temperature.
+
+        Returns:
+            (B, R) nats.
+        """
+        reader = Actor(self.model, self.tokenizer)
+        return reader.log_probs(prompts, response_ids, temperature=temperature)

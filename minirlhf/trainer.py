@@ -1,0 +1,122 @@
+"""What the three trainers share: a trainer is an iterator of step records.
+
+    for step in trainer:
+        print(step.step, step.metrics)
+
+Nothing happens between steps, and the whole state of a run is: the weights, the optimisers' moments
+and a few counters. Every random choice is a function of seed and counters (`minirlhf.noise`), every
+learning rate a function of the step, so there is no generator and no scheduler to save.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from minirlhf.backbone import Role
+from minirlhf.batch import StepRecord
+from minirlhf.config import AnyConfig
+
+
+class Trainer(ABC):
+    """An iterator of step records over roles and their optimisers.
+
+    Attributes:
+        stage: "sft", "reward" or "ppo".
+        config: the frozen settings.
+        step: steps done so far.
+        total: steps that the run will have.
+        roles: the models that are trained, by name; what a checkpoint holds.
+        optimizers: one for each of them, by the same name.
+    """
+
+    stage: str
+    config: AnyConfig
+    total: int
+    roles: dict[str, Role]
+    optimizers: dict[str, AdamW]
+
+    def __init__(self) -> None:
+        self.step = 0
+
+    def __len__(self) -> int:
+        """Steps that the whole run has."""
+        return self.total
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        """Go on from `step` to `total`, yielding one record a step."""
+        while self.step < self.total:
+            started = time.perf_counter()
+            record = self.train_step()
+            record.metrics["seconds"] = time.perf_counter() - started
+            yield record
+        self.finish()
+
+    @abstractmethod
+    def train_step(self) -> StepRecord:
+        """Do one step, advance `step`, and say what happened."""
+
+    def finish(self) -> None:  # noqa: B027  (most trainers have nothing to do here)
+        """Called once after the last step."""
+
+    def counters(self) -> dict[str, Any]:
+        """What a checkpoint must remember besides tensors; plain JSON."""
+        return {"step": self.step}
+
+    def restore_counters(self, counters: dict[str, Any]) -> None:
+        """Take over what `counters` gave when the checkpoint was written."""
+        self.step = int(counters["step"])
+
+
+def adamw(role: Role, lr: float) -> AdamW:
+    """The optimiser of one role: AdamW (0.9, 0.95), no weight decay, one fused kernel."""
+    return AdamW(role.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+
+
+def set_lr(optimizer: AdamW, lr: float) -> None:
+    """Use this learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def warmup_cosine(step: int, total: int, peak: float) -> float:
+    """Learning rate of step 0 … total−1: 5 % linear warm-up, then half a cosine down to 0."""
+    warmup = max(1, total // 20)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def refuse_non_finite(name: str, loss: Tensor, step: int) -> None:
+    """Stop before a loss that is NaN or infinite can reach the weights.
+
+    Raises:
+        ValueError: the loss is not a finite number.
+    """
+    if not bool(torch.isfinite(loss)):
+        raise ValueError(
+            f"{name} is {loss.item()} at step {step}; training stopped before this step, so the "
+            "weights are those of the last good one. Try a smaller learning rate; check the data."
+        )
+
+
+def clip_and_step(optimizer: AdamW, role: Role, grad_clip: float, step: int) -> float:
+    """Clip the gradient's norm, refuse a broken one, step, and forget the gradient.
+
+    Returns:
+        The norm before clipping.
+
+    Raises:
+        ValueError: the gradient is not finite; the weights are left as they are.
+    """
+    norm = torch.nn.utils.clip_grad_norm_(role.parameters(), grad_clip)
+    refuse_non_finite(f"the gradient norm of the {type(role).__name__}", norm, step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)
