@@ -56,14 +56,14 @@ class RewardModelConfig:
 class PPOConfig:
     """Stage 3: the Actor and the Critic learn from the Actor's own samples."""
 
-    iterations: int = 40  # rollout + update, each
+    iterations: int = 30  # rollout + update, each
     batch_size: int = 64  # responses per rollout
-    minibatch_size: int = 64  # responses per optimiser step
+    minibatch_size: int = 32  # responses per optimiser step
     microbatch_size: int | None = None  # responses per forward pass; None = the whole minibatch
-    ppo_epochs: int = 4  # passes over each rollout
+    ppo_epochs: int = 2  # passes over each rollout
     max_response_tokens: int = 24  # tokens, EOS included
-    actor_lr: float = 1e-3  # AdamW (0.9, 0.95), no weight decay
-    critic_lr: float = 1e-3
+    actor_lr: float = 5e-4  # AdamW (0.9, 0.95), no weight decay
+    critic_lr: float = 5e-4
     grad_clip: float = 1.0
     kl_coef: float = 0.05  # β, reward units per nat
     kl_estimator: KLEstimator = "k1"

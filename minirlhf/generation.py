@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from minirlhf.backbone import attention_inputs
 from minirlhf.batch import Prompts, Responses
-from minirlhf.masks import response_mask_from_lengths
+from minirlhf.masks import at_least_float32, response_mask_from_lengths
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def generate(
             **_up_to(inputs, now),
         ).logits[:, -1]
         read = now.stop
-        log_pi = torch.log_softmax(logits.float() / temperature, dim=-1)  # (B, V)
+        log_pi = torch.log_softmax(at_least_float32(logits) / temperature, dim=-1)  # (B, V)
         token = torch.where(ended, pad_token_id, draw(log_pi, noise[:, t]))
         lengths += ~ended
         ids.append(token)

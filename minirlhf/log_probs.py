@@ -79,7 +79,8 @@ def entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
         (...) nats, between 0 and log V.
     """
     pi = torch.softmax(at_least_float32(logits) / temperature, dim=-1)
-    return torch.special.entr(pi).sum(dim=-1)  # entr(0) = 0: a forbidden token adds nothing
+    h: Tensor = torch.special.entr(pi)  # −p·log p, and 0 for a forbidden token
+    return h.sum(dim=-1)
 
 
 def check_logits(logits: Tensor, token_ids: Tensor) -> None:

@@ -157,28 +157,33 @@ class PPOTrainer(Trainer):
     ) -> None:
         """Add the gradient of one microbatch, weighted by its share of the step's tokens."""
         config, mask = self.config, batch.response_mask
-        prompts = Prompts(batch.prompt_ids, batch.prompt_mask)
-        with torch.autocast(
-            self.actor.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
-        ):
-            log_probs = self.actor.log_probs(
-                prompts, batch.response_ids, temperature=config.temperature
-            )
-            values = self.critic.values(prompts, batch.response_ids)
+        prompts, ids = Prompts(batch.prompt_ids, batch.prompt_mask), batch.response_ids
+        # one model after the other: the activations of both are never held at once
+        with self.autocast():
+            log_probs = self.actor.log_probs(prompts, ids, temperature=config.temperature)
+        loss = actor_loss(
+            log_probs, batch.old_log_probs, advantages, mask, clip_range=config.clip_range
+        )
+        self.backward("actor_loss", loss, share, seen)
+        with self.autocast():
+            values = self.critic.values(prompts, ids)
         targets = batch.td_target if config.critic_target == "td" else batch.returns
-        losses = {
-            "actor_loss": actor_loss(
-                log_probs, batch.old_log_probs, advantages, mask, clip_range=config.clip_range
-            ),
-            "critic_loss": critic_loss(
-                values, batch.old_values, targets, mask, value_clip_range=config.value_clip_range
-            ),
-        }
-        for name, loss in losses.items():
-            refuse_non_finite(name, loss, self.step + 1)
-            (loss * share).backward()
-            seen.add(name, float(share * loss.detach()))
+        loss = critic_loss(
+            values, batch.old_values, targets, mask, value_clip_range=config.value_clip_range
+        )
+        self.backward("critic_loss", loss, share, seen)
         seen.add_batch(batch, log_probs.detach(), values.detach(), share)
+
+    def backward(self, name: str, loss: Tensor, share: Tensor, seen: UpdateMetrics) -> None:
+        """Add the gradient of one loss, unless it is broken."""
+        refuse_non_finite(name, loss, self.step + 1)
+        (loss * share).backward()
+        seen.add(name, float(share * loss.detach()))
+
+    def autocast(self) -> torch.autocast:
+        """Matrix products in bfloat16 where the configuration asks for it."""
+        wanted = self.config.precision == "bfloat16"
+        return torch.autocast(self.actor.device.type, torch.bfloat16, enabled=wanted)
 
     def adapt_kl_coef(self, kl: float) -> None:
         """Move β towards the KL target, where there is one."""

@@ -67,7 +67,7 @@ def collect_rollout(
         scores = reward_model.scores(prompts, ids, mask)
         old_values = critic.values(prompts, ids)
 
-    scores = scores - config.missing_eos_penalty * ~responses.ended
+    scores = torch.where(responses.ended, scores, scores - config.missing_eos_penalty)
     kl = per_token_kl(old_log_probs, ref_log_probs, estimator=config.kl_estimator)
     rewards = per_token_rewards(
         scores,

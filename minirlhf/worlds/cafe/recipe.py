@@ -4,10 +4,9 @@ Not imported by `minirlhf.worlds.cafe` itself, which knows no model. Sizes and l
 chosen by the time that a learner waits for a gold reward of 2.0.
 """
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -25,13 +24,33 @@ from minirlhf.reward_trainer import RewardModelTrainer
 from minirlhf.sft_trainer import SFTTrainer
 from minirlhf.worlds import cafe
 
-Config = TypeVar("Config", SFTConfig, RewardModelConfig)
-
-SFT_ROWS = 4000  # reviews that the SFT model reads
-PAIRS = 6000  # comparisons that the reward model sees
 NOISE = 0.5  # of the simulated human's preferences, reward units
-SFT = SFTConfig(steps=400, batch_size=64, lr=5e-3)
-REWARD = RewardModelConfig(steps=200, batch_size=64, lr=1e-3)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How much data and training stages 1 and 2 get."""
+
+    sft_rows: int  # reviews that the SFT model reads
+    pairs: int  # comparisons that the reward model sees
+    sft: SFTConfig
+    reward: RewardModelConfig
+
+
+# what `minirlhf demo --from-scratch` trains while somebody waits
+QUICK = Recipe(
+    sft_rows=4000,
+    pairs=5000,
+    sft=SFTConfig(steps=220, batch_size=64, lr=5e-3),
+    reward=RewardModelConfig(steps=150, batch_size=64, lr=1e-3),
+)
+# what `minirlhf cafe --train` makes for assets/cafe, once
+THOROUGH = Recipe(
+    sft_rows=8000,
+    pairs=12_000,
+    sft=SFTConfig(steps=500, batch_size=64, lr=5e-3),
+    reward=RewardModelConfig(steps=400, batch_size=64, lr=1e-3),
+)
 
 
 def new_actor(*, seed: int = 0, device: torch.device | None = None) -> Actor:
@@ -56,17 +75,21 @@ def new_actor(*, seed: int = 0, device: torch.device | None = None) -> Actor:
     return actor.to(device or torch.device("cpu"))
 
 
-def sft_trainer(*, seed: int = 0, device: torch.device | None = None) -> SFTTrainer:
+def sft_trainer(
+    recipe: Recipe = QUICK, *, seed: int = 0, device: torch.device | None = None
+) -> SFTTrainer:
     """Stage 1 from nothing: a fresh model and reviews that the grammar writes."""
-    rows = cafe.sft_rows(SFT_ROWS, seed=seed)
-    return SFTTrainer(new_actor(seed=seed, device=device), rows, _seeded(SFT, seed))
+    rows = cafe.sft_rows(recipe.sft_rows, seed=seed)
+    config = replace(recipe.sft, seed=seed)
+    return SFTTrainer(new_actor(seed=seed, device=device), rows, config)
 
 
-def reward_trainer(actor: Actor, *, seed: int = 0, pairs: int = PAIRS) -> RewardModelTrainer:
+def reward_trainer(actor: Actor, recipe: Recipe = QUICK, *, seed: int = 0) -> RewardModelTrainer:
     """Stage 2: pairs of the SFT model's own answers, chosen between by the simulated human."""
-    rows = compare_samples(actor, pairs, seed=seed, noise=NOISE)
+    rows = compare_samples(actor, recipe.pairs, seed=seed)
     reward_model = RewardModel.from_actor(actor, seed=seed)
-    return RewardModelTrainer(reward_model, rows, _seeded(REWARD, seed), sft_actor=actor)
+    config = replace(recipe.reward, seed=seed)
+    return RewardModelTrainer(reward_model, rows, config, sft_actor=actor)
 
 
 def ppo_trainer(
@@ -144,7 +167,3 @@ def load_shipped(device: str | None = None) -> tuple[Actor, RewardModel]:
         Actor.from_pretrained(folder / "sft_actor", device=device),
         RewardModel.from_pretrained(folder / "reward_model", device=device).freeze(),
     )
-
-
-def _seeded(config: Config, seed: int) -> Config:
-    return dataclasses.replace(config, seed=seed)

@@ -1,0 +1,5 @@
+"""`python -m minirlhf.cli` is the command `minirlhf`."""
+
+from minirlhf.cli import main
+
+main()

@@ -1,0 +1,93 @@
+"""`minirlhf bench`: how long a PPO iteration takes, and how near that is to the least possible."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from minirlhf.cli.show import console
+
+
+def bench(
+    runs: Annotated[int, typer.Option(help="Timed iterations of each; medians count.")] = 9,
+    batch_size: Annotated[int, typer.Option(help="Responses in an iteration.")] = 64,
+    prompt_tokens: Annotated[
+        int, typer.Option(help="Longest prompt; the shortest has half of it.")
+    ] = 7,
+    response_tokens: Annotated[int, typer.Option(help="Length of every response.")] = 24,
+    ppo_epochs: Annotated[int, typer.Option(help="Passes over each rollout.")] = 4,
+    minibatch_size: Annotated[
+        int | None, typer.Option(help="Responses in an optimiser step; default: all.")
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="bfloat16: autocast.")
+    ] = "float32",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides weights and tokens.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all numbers here.")
+    ] = None,
+) -> None:
+    """Time a PPO iteration beside its floor: the unavoidable work alone."""
+    from minirlhf.bench.measure import measure
+    from minirlhf.config import PPOConfig
+
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        raise ValueError(f"cannot write {json_file}: its folder does not exist")
+    config = PPOConfig(
+        batch_size=batch_size,
+        minibatch_size=batch_size if minibatch_size is None else minibatch_size,
+        ppo_epochs=ppo_epochs,
+        max_response_tokens=response_tokens,
+        precision=precision,
+        seed=seed,
+    )
+    with console.status("measuring, ours and the floor in turn …"):
+        result = measure(config, prompt_tokens=prompt_tokens, runs=runs, device=device)
+    console.print(times(result))
+    console.print(facts(result))
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def times(result: dict[str, Any]) -> Table:
+    """Milliseconds by phase: ours, the floor's, and how many times that."""
+    table = Table(title="One PPO iteration, medians")
+    table.add_column("")
+    for name in ("ours, ms", "floor, ms", "ours / floor"):
+        table.add_column(name, justify="right")
+    for phase, ours in result["seconds"].items():
+        floor, ratio = result["floor_seconds"][phase], result["ratio"].get(phase)
+        if phase == "total":
+            table.add_section()
+        table.add_row(
+            phase,
+            f"{1e3 * ours:.1f}",
+            f"{1e3 * floor:.1f}" if floor else "–",
+            "–" if ratio is None else f"{ratio:.2f}",
+        )
+    return table
+
+
+def facts(result: dict[str, Any]) -> str:
+    """The other numbers, and what they were measured on."""
+    memory, load = result["peak_memory_mib"], result["load"]
+    lines = [
+        f"tokens/s      {result['tokens_per_second']:,.0f}, "
+        f"floor {result['floor_tokens_per_second']:,.0f} (response tokens)",
+        f"fastest runs  ours / floor {result['ratio_of_fastest']:.2f}, of {result['runs']} each",
+        "peak memory   " + ("unknown here" if memory is None else f"{memory:,.0f} MiB"),
+        f"work          {result['batch_size']} responses of {result['response_tokens']} tokens, "
+        f"prompts up to {result['prompt_tokens']}, {result['ppo_epochs']} epochs, "
+        f"minibatches of {result['minibatch_size']}, {result['precision']}",
+        f"machine       {result['machine']}; {result['device']}, {result['threads']} threads, "
+        f"waiting ones: {result['waiting_threads']}",
+        f"versions      Python {result['python']}, torch {result['torch']}, "
+        f"transformers {result['transformers']}",
+    ]
+    if load is not None:
+        busy = "  (busy: expect noise)" if load > 1.0 else ""
+        lines.append(f"load before   {load:.1f}{busy}")
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""Options that several commands share; what each one means is said once, here."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def setting(text: str, default: object) -> Any:
+    """An option that goes into the settings; left out, it is `default`, or on --resume the run's.
+
+    Args:
+        text: what it means.
+        default: the settings' own default, only to be shown.
+    """
+    return typer.Option(help=text, show_default=str(default))
+
+
+Model = Annotated[
+    str | None, typer.Option(help="The model to start from: a folder, or a name on the Hub.")
+]
+Out = Annotated[Path, typer.Option(help="Folder of the run: settings, history, checkpoints.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the run in --out; other options may be left out."),
+]
+Seed = Annotated[int | None, setting("Decides every random choice.", 0)]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, …", show_default="the GPU when there is one")
+]
+SaveEvery = Annotated[
+    int, typer.Option(min=1, help="Steps between checkpoints; a kill loses these at most.")
+]
