@@ -28,6 +28,7 @@ class SFTConfig:
     def __post_init__(self) -> None:
         """Check every field."""
         _check(self, _POSITIVE_INT, "steps", "batch_size")
+        _check(self, _SEED, "seed")
         _check(self, _POSITIVE, "lr", "grad_clip")
 
 
@@ -50,6 +51,7 @@ class RewardModelConfig:
         _check(self, _POSITIVE_INT, "max_response_tokens")
         _check(self, _POSITIVE, "lr", "grad_clip")
         _check(self, _OPEN_UNIT, "held_out")
+        _check(self, _SEED, "seed")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class PPOConfig:
         _check(self, _POSITIVE, "actor_lr", "critic_lr", "grad_clip", "clip_range", "temperature")
         _check(self, _NOT_NEGATIVE, "kl_coef", "missing_eos_penalty")
         _check(self, _UNIT, "gamma", "lam")
+        _check(self, _SEED, "seed")
+        _check(self, _BOOL, "whiten_advantages")
         _check(self, _POSITIVE_INT, "microbatch_size", optional=True)
         _check(self, _POSITIVE, "kl_target", "value_clip_range", optional=True)
         _check(self, _POSITIVE, "score_clip", "target_kl", optional=True)
@@ -118,6 +122,11 @@ _POSITIVE_INT: Rule = (
     "a whole number ≥ 1",
     lambda x: isinstance(x, int) and not isinstance(x, bool) and x >= 1,
 )
+_SEED: Rule = (
+    "a whole number of at most 64 bits",
+    lambda x: isinstance(x, int) and not isinstance(x, bool) and -(2**63) <= x < 2**63,
+)
+_BOOL: Rule = ("True or False", lambda x: isinstance(x, bool))
 _POSITIVE: Rule = ("a finite number > 0", lambda x: _is_number(x) and x > 0)
 _NOT_NEGATIVE: Rule = ("a finite number ≥ 0", lambda x: _is_number(x) and x >= 0)
 _UNIT: Rule = ("a number in [0, 1]", lambda x: _is_number(x) and 0 <= x <= 1)

@@ -51,10 +51,10 @@ class UpdateMetrics:
         batch: Rollout,
         log_probs: Tensor,
         values: Tensor,
-        share: Tensor,
+        share: float,
     ) -> None:
         """Add a microbatch that has `share` of the step's tokens."""
-        mask, weight = batch.response_mask, float(share)
+        mask, weight = batch.response_mask, share
         log_ratio = masked(log_probs, mask) - masked(batch.old_log_probs, mask)
         ratio = log_ratio.exp()
         self.add("ratio_mean", weight * float(masked_mean(ratio, mask)))
@@ -83,7 +83,11 @@ class UpdateMetrics:
 
     def averages(self) -> dict[str, float]:
         """The metrics of the update."""
-        means = {name: total / self._steps_seen for name, total in self._sums.items()}
+        means = {
+            # a step that `target_kl` skipped was seen, but has no gradient norm
+            name: total / (self._steps_taken if "grad_norm" in name else self._steps_seen)
+            for name, total in self._sums.items()
+        }
         return means | {
             "ratio_max": self._ratio_max,
             "ratio_error_first": self._ratio_error_first or 0.0,

@@ -28,7 +28,7 @@ from minirlhf.ppo_metrics import UpdateMetrics, rollout_metrics
 from minirlhf.reference import Reference
 from minirlhf.reward_model import RewardModel
 from minirlhf.rollout import collect_rollout
-from minirlhf.trainer import Trainer, adamw, clip_and_step, refuse_non_finite
+from minirlhf.trainer import Trainer, adamw, clip_gradient, refuse_non_finite
 
 
 class PPOTrainer(Trainer):
@@ -137,23 +137,26 @@ class PPOTrainer(Trainer):
         self, rollout: Rollout, advantages: Tensor, rows: Tensor, seen: UpdateMetrics
     ) -> bool:
         """One step of Actor and Critic; False when `target_kl` says to stop before it."""
-        step_tokens = rollout.response_mask[rows].sum()
+        step_tokens = int(rollout.response_mask[rows].sum())
         for part in rows.split(self.config.microbatch_size or len(rows)):
             batch = rollout.select(part)
-            share = batch.response_mask.sum() / step_tokens.clamp(min=1)
+            share = int(batch.response_mask.sum()) / max(1, step_tokens)
             self.accumulate(batch, advantages[part], share, seen)
         too_far = seen.close_step()
         if too_far:
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             return False
-        for name, role in self.roles.items():
-            norm = clip_and_step(self.optimizers[name], role, self.config.grad_clip, self.step + 1)
+        for name, role in self.roles.items():  # both gradients are good before either role steps
+            norm = clip_gradient(role, self.config.grad_clip, self.step + 1)
             seen.add(f"{name}_grad_norm", norm)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         return True
 
     def accumulate(
-        self, batch: Rollout, advantages: Tensor, share: Tensor, seen: UpdateMetrics
+        self, batch: Rollout, advantages: Tensor, share: float, seen: UpdateMetrics
     ) -> None:
         """Add the gradient of one microbatch, weighted by its share of the step's tokens."""
         config, mask = self.config, batch.response_mask
@@ -174,11 +177,11 @@ class PPOTrainer(Trainer):
         self.backward("critic_loss", loss, share, seen)
         seen.add_batch(batch, log_probs.detach(), values.detach(), share)
 
-    def backward(self, name: str, loss: Tensor, share: Tensor, seen: UpdateMetrics) -> None:
+    def backward(self, name: str, loss: Tensor, share: float, seen: UpdateMetrics) -> None:
         """Add the gradient of one loss, unless it is broken."""
         refuse_non_finite(name, loss, self.step + 1)
         (loss * share).backward()
-        seen.add(name, float(share * loss.detach()))
+        seen.add(name, share * float(loss.detach()))
 
     def autocast(self) -> torch.autocast:
         """Matrix products in bfloat16 where the configuration asks for it."""

@@ -70,6 +70,9 @@ class RewardModelTrainer(Trainer):
         self._rejected = encode_responses(tokenizer, [row["rejected"] for row in rows])
         longest = max(map(len, self._chosen + self._rejected))
         check_lengths(reward_model.model, self._prompts, longest)
+        if sft_actor is not None:  # its samples have to fit, too
+            for model in (sft_actor.model, reward_model.model):
+                check_lengths(model, self._prompts, self.config.max_response_tokens)
         order = permutation(len(rows), self.config.seed, PROMPT_ORDER)
         held_out = max(1, round(self.config.held_out * len(rows)))
         self._held_out, self._train = order[:held_out], order[held_out:]

@@ -52,6 +52,8 @@ class Trainer(ABC):
         """Go on from `step` to `total`, yielding one record a step."""
         while self.step < self.total:
             started = time.perf_counter()
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)  # a step that was refused may have left some
             record = self.train_step()
             record.metrics["seconds"] = time.perf_counter() - started
             yield record
@@ -106,8 +108,22 @@ def refuse_non_finite(name: str, loss: Tensor, step: int) -> None:
         )
 
 
+def clip_gradient(role: Role, grad_clip: float, step: int) -> float:
+    """Clip the gradient's norm, and refuse a broken one.
+
+    Returns:
+        The norm before clipping.
+
+    Raises:
+        ValueError: the gradient is not finite.
+    """
+    norm = torch.nn.utils.clip_grad_norm_(role.parameters(), grad_clip)
+    refuse_non_finite(f"the gradient norm of the {type(role).__name__}", norm, step)
+    return float(norm)
+
+
 def clip_and_step(optimizer: AdamW, role: Role, grad_clip: float, step: int) -> float:
-    """Clip the gradient's norm, refuse a broken one, step, and forget the gradient.
+    """Clip the gradient's norm, step, and forget the gradient.
 
     Returns:
         The norm before clipping.
@@ -115,8 +131,7 @@ def clip_and_step(optimizer: AdamW, role: Role, grad_clip: float, step: int) -> 
     Raises:
         ValueError: the gradient is not finite; the weights are left as they are.
     """
-    norm = torch.nn.utils.clip_grad_norm_(role.parameters(), grad_clip)
-    refuse_non_finite(f"the gradient norm of the {type(role).__name__}", norm, step)
+    norm = clip_gradient(role, grad_clip, step)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(norm)
+    return norm

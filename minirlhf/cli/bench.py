@@ -2,28 +2,35 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from minirlhf.cli.show import console
 
+if TYPE_CHECKING:
+    from minirlhf.config import PPOConfig
+
 
 def bench(
     runs: Annotated[int, typer.Option(help="Timed iterations of each; medians count.")] = 9,
-    batch_size: Annotated[int, typer.Option(help="Responses in an iteration.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Responses in an iteration.", show_default="as in PPO")
+    ] = None,
     prompt_tokens: Annotated[
         int, typer.Option(help="Longest prompt; the shortest has half of it.")
     ] = 7,
-    response_tokens: Annotated[int, typer.Option(help="Length of every response.")] = 24,
-    ppo_epochs: Annotated[int, typer.Option(help="Passes over each rollout.")] = 4,
-    minibatch_size: Annotated[
-        int | None, typer.Option(help="Responses in an optimiser step; default: all.")
+    response_tokens: Annotated[
+        int | None, typer.Option(help="Length of every response.", show_default="as in PPO")
     ] = None,
-    precision: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="bfloat16: autocast.")
-    ] = "float32",
+    ppo_epochs: Annotated[
+        int | None, typer.Option(help="Passes over each rollout.", show_default="as in PPO")
+    ] = None,
+    minibatch_size: Annotated[
+        int | None, typer.Option(help="Responses in an optimiser step.", show_default="as in PPO")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 (autocast).")] = "float32",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and tokens.")] = 0,
     json_file: Annotated[
@@ -32,13 +39,12 @@ def bench(
 ) -> None:
     """Time a PPO iteration beside its floor: the unavoidable work alone."""
     from minirlhf.bench.measure import measure
-    from minirlhf.config import PPOConfig
 
     if json_file is not None and not json_file.resolve().parent.is_dir():
         raise ValueError(f"cannot write {json_file}: its folder does not exist")
-    config = PPOConfig(
+    config = ppo_config(
         batch_size=batch_size,
-        minibatch_size=batch_size if minibatch_size is None else minibatch_size,
+        minibatch_size=minibatch_size,
         ppo_epochs=ppo_epochs,
         max_response_tokens=response_tokens,
         precision=precision,
@@ -50,6 +56,16 @@ def bench(
     console.print(facts(result))
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def ppo_config(**settings: Any) -> "PPOConfig":
+    """PPO's own settings, but for those that are given (not None)."""
+    from minirlhf.config import PPOConfig
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "batch_size" in given:  # a small batch shrinks the minibatch
+        given = {"minibatch_size": min(given["batch_size"], PPOConfig.minibatch_size)} | given
+    return PPOConfig(**given)
 
 
 def times(result: dict[str, Any]) -> Table:

@@ -44,7 +44,8 @@ def write_data(out: Path, rows: int, seed: int, device: "torch.device") -> None:
     from minirlhf.worlds.cafe import recipe
 
     actor = Actor.from_pretrained(recipe.shipped_folder() / "sft_actor", device=device)
-    pairs = recipe.compare_samples(actor, rows, seed=seed)
+    with console.status("The SFT model answers; the simulated human compares …"):
+        pairs = recipe.compare_samples(actor, rows, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     world.write_jsonl(out / "sft.jsonl", world.sft_rows(rows, seed=seed))
     world.write_jsonl(out / "preferences.jsonl", pairs)
@@ -57,7 +58,8 @@ def write_models(out: Path, rows: int, seed: int, device: "torch.device") -> Non
 
     sft = recipe.sft_trainer(recipe.THOROUGH, seed=seed, device=device)
     follow(sft, "Stage 1, SFT", ("sft_loss",))
-    reward = recipe.reward_trainer(sft.actor, recipe.THOROUGH, seed=seed)
+    with console.status("The SFT model answers; the simulated human compares …"):
+        reward = recipe.reward_trainer(sft.actor, recipe.THOROUGH, seed=seed)
     follow(reward, "Stage 2, reward model", ("preference_loss", "held_out_accuracy"))
     out.mkdir(parents=True, exist_ok=True)
     sft.actor.save(out / "sft_actor")

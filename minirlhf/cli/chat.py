@@ -9,7 +9,7 @@ from rich.text import Text
 
 from minirlhf.cli.four_models import FourModels, load_four_models
 from minirlhf.cli.options import Device
-from minirlhf.cli.show import console
+from minirlhf.cli.show import as_text, console
 
 
 def chat(
@@ -74,7 +74,7 @@ def answers(
         cells = [name, text, f"{float(four.reward_model.scores(batch, y, mask)):+.2f}"]
         if gold:
             cells.append(f"{judge(prompt, text, bool(responses.ended[0])):+.2f}")
-        table.add_row(*map(Text, cells))  # Text: what a model writes is never markup
+        table.add_row(*map(as_text, cells))
     return table
 
 

@@ -110,7 +110,8 @@ def train_first_stages(seed: int, device: "torch.device") -> "tuple[Actor, Rewar
 
     sft = recipe.sft_trainer(seed=seed, device=device)
     follow(sft, "Stage 1, SFT", ("sft_loss",))
-    reward = recipe.reward_trainer(sft.actor, seed=seed)
+    with console.status("The SFT model answers; the simulated human compares …"):
+        reward = recipe.reward_trainer(sft.actor, seed=seed)
     follow(reward, "Stage 2, reward model", ("preference_loss", "accuracy"))
     return sft.actor, reward.reward_model
 

@@ -80,5 +80,12 @@ def side_by_side(
         for one in (before, after):
             gold = f"  [{one.golds[i]:+.1f}]" if one.golds else ""
             cells.append(one.responses[i] + gold)
-        table.add_row(*map(Text, cells))  # Text: data is never markup
+        table.add_row(*map(as_text, cells))
     return table
+
+
+def as_text(text: str) -> Text:
+    """What a model or a file says: never markup, and control characters are shown, not obeyed."""
+    # from U+00A0 on there are none; escape sequences that move the cursor begin with one
+    shown = (c if c.isprintable() or c == "\n" or c >= "\xa0" else repr(c)[1:-1] for c in text)
+    return Text("".join(shown))

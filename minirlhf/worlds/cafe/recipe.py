@@ -40,9 +40,9 @@ class Recipe:
 # what `minirlhf demo --from-scratch` trains while somebody waits
 QUICK = Recipe(
     sft_rows=4000,
-    pairs=5000,
+    pairs=8000,
     sft=SFTConfig(steps=220, batch_size=64, lr=5e-3),
-    reward=RewardModelConfig(steps=150, batch_size=64, lr=1e-3),
+    reward=RewardModelConfig(steps=200, batch_size=64, lr=1e-3),
 )
 # what `minirlhf cafe --train` makes for assets/cafe, once
 THOROUGH = Recipe(

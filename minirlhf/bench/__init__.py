@@ -1,0 +1,1 @@
+"""How fast is our PPO iteration, and how fast could it be? See `minirlhf bench`."""

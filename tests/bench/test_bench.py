@@ -1,0 +1,83 @@
+"""`minirlhf bench` reports what it measured.
+
+No test here looks at a clock: how fast this machine is, is for the command to say.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from minirlhf.bench import machine
+from minirlhf.bench.measure import PHASES, measure
+from minirlhf.cli.bench import bench
+from minirlhf.config import PPOConfig
+
+SIZES = ["--runs", "1", "--batch-size", "4", "--response-tokens", "3", "--ppo-epochs", "1"]
+SMALL = PPOConfig(batch_size=4, minibatch_size=4, max_response_tokens=5, ppo_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = typer.Typer()
+    app.command()(bench)
+    return app
+
+
+def test_the_command_prints_a_table_and_writes_every_number(app, tmp_path):
+    file = tmp_path / "bench.json"
+    run = CliRunner().invoke(app, [*SIZES, "--device", "cpu", "--json", str(file)])
+    assert run.exit_code == 0, run.output
+    assert all(word in run.output for word in ("generate", "score", "train", "tokens/s", "threads"))
+    result = json.loads(file.read_text())
+    assert result["ratio_to_floor"] == pytest.approx(
+        result["seconds"]["total"] / result["floor_seconds"]["total"]
+    )
+    for name in ("seconds", "floor_seconds"):
+        parts = [result[name][phase] for phase in PHASES[:-1]]
+        assert min(parts) >= 0.0
+        assert sum(parts) == pytest.approx(result[name]["total"], abs=2e-3)
+    assert result["tokens_per_second"] == pytest.approx(4 * 3 / result["seconds"]["total"])
+    assert len(result["runs_seconds"]) == len(result["floor_runs_seconds"]) == result["runs"] == 1
+    assert result["tokens_equal"] == 1.0
+    assert result["batch_size"] == result["minibatch_size"] == 4
+    assert result["threads"] == torch.get_num_threads()
+    assert result["machine"] and result["torch"] == torch.__version__
+    assert result["peak_memory_mib"] is None or result["peak_memory_mib"] > 50
+
+
+def test_bfloat16_runs_and_says_so():
+    config = dataclasses.replace(SMALL, precision="bfloat16")
+    result = measure(config, runs=1, device="cpu")
+    assert result["precision"] == "bfloat16"
+    assert result["tokens_equal"] > 0.9  # but for near-ties
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"runs": 0}, "runs must be"),
+        ({"prompt_tokens": 0}, "prompt_tokens must be"),
+        ({"prompt_tokens": 60}, "does not fit into the model's context of 64"),
+    ],
+)
+def test_impossible_sizes_are_refused(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        measure(SMALL, **{"runs": 1, "device": "cpu"} | sizes)
+
+
+def test_an_unwritable_result_is_refused_before_the_work(app, tmp_path):
+    run = CliRunner().invoke(app, [*SIZES, "--json", str(tmp_path / "no" / "bench.json")])
+    assert isinstance(run.exception, ValueError)
+    assert "its folder does not exist" in str(run.exception)
+
+
+def test_the_machine_is_described_where_the_system_tells_nothing(monkeypatch):
+    monkeypatch.setattr(machine, "Path", lambda _: Path("/nowhere"))
+    assert machine.processor()
+    monkeypatch.delattr("os.getloadavg", raising=False)
+    assert machine.load() is None

@@ -1,0 +1,225 @@
+"""What may import what, how long a file may be, and what `import minirlhf` brings along."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minirlhf import threads
+
+PACKAGE = Path(__file__).parent.parent / "minirlhf"
+LONGEST = 250  # lines
+
+# A module imports only from rows above its own; so there can be no cycle. `minirlhf` is __init__.
+LEVELS = """
+records, masks, numbers, files: masks batch noise threads hub atomic course_files start
+formulas:           log_probs kl rewards advantages metrics data loading history
+formulas on those:  losses config backbone
+role parts:         generation scorer ppo_metrics resume trainer
+actor:              actor checkpoint
+actor's relatives:  reference reward_model sft_trainer
+critic, stage 2:    critic evaluation reward_trainer
+rollout:            rollout
+stage 3:            ppo_trainer
+public names:       minirlhf
+runs on disk:       provenance
+                    run_folder
+café, words:        worlds worlds.cafe.words
+café, grammar:      worlds.cafe.reader worlds.cafe.grammar worlds.cafe.tokenizer
+café, gold:         worlds.cafe.gold
+café, preferences:  worlds.cafe.preferences
+café:               worlds.cafe
+café, models:       worlds.cafe.recipe
+pictures, parts:    widgets.picture
+                    widgets.scenes
+pictures:           widgets.curves widgets.four_models widgets.token_table
+                    widgets
+bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine
+                    bench.floor
+                    bench.measure
+command line, parts: cli.show cli.options cli.errors
+                    cli.four_models cli.runs
+commands:           cli.bench cli.cafe cli.chat cli.demo cli.doctor cli.inspect cli.lab cli.train
+                    cli
+                    cli.__main__
+"""
+ROWS = [line.partition(":")[2].split() or line.split() for line in LEVELS.strip().splitlines()]
+LEVEL = {name: number for number, row in enumerate(ROWS) for name in row}
+
+
+def name_of(file: Path) -> str:
+    """`ppo_trainer`, `cli.demo`, `worlds.cafe` (its __init__), `minirlhf` (the package's)."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts) or "minirlhf"
+
+
+FILES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in FILES.items()}
+
+
+def imports(name: str) -> Iterator[str]:
+    """Every absolute name that a module imports, wherever in it: `minirlhf.kl`, `torch.nn`."""
+    package = ["minirlhf", *([] if name == "minirlhf" else name.split("."))]
+    if FILES[name].name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            submodules = [f"{source}.{alias.name}" for alias in node.names]
+            found = [s for s in submodules if s.removeprefix("minirlhf.") in FILES]
+            yield from found
+            if len(found) < len(submodules):
+                yield source
+
+
+def own(name: str) -> set[str]:
+    """The modules of this package that a module imports."""
+    found = (i for i in imports(name) if i.split(".")[0] == "minirlhf")
+    return {i.removeprefix("minirlhf.") for i in found}
+
+
+def test_the_table_names_every_module_once() -> None:
+    names = [name for row in ROWS for name in row]
+    assert len(names) == len(set(names))
+    assert set(names) == set(FILES), "write new modules into LEVELS, in the row where they belong"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_imports_only_from_levels_below(name: str) -> None:
+    upward = [other for other in own(name) if LEVEL[other] >= LEVEL[name]]
+    assert not upward, f"{name} imports {upward}"
+
+
+def test_the_imports_were_really_seen() -> None:
+    assert {"actor", "kl", "ppo_metrics", "rollout", "trainer"} <= own("ppo_trainer")
+    assert own("worlds.cafe.gold") == {"worlds.cafe.reader", "worlds.cafe.words"}
+    assert "worlds.cafe.words" in own("worlds.cafe") and "minirlhf" in own("provenance")
+    assert "worlds.cafe.recipe" in own("cli.demo") and "actor" in own("minirlhf")
+
+
+def test_the_core_knows_no_world_no_picture_and_no_command() -> None:
+    core = [name for name in FILES if "." not in name and name not in ("bench", "cli", "widgets")]
+    for name in core:
+        assert not [
+            i for i in own(name) if i.split(".")[0] in ("worlds", "widgets", "cli", "bench")
+        ]
+
+
+THIRD_PARTY = {
+    "": {"torch", "transformers", "safetensors", "huggingface_hub", "filelock", "datasets"},
+    "worlds": {"torch", "transformers", "tokenizers", "datasets"},
+    "widgets": {"torch", "transformers", "matplotlib", "PIL"},
+    "bench": {"torch", "transformers"},
+    "cli": {"torch", "transformers", "safetensors", "typer", "rich"},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_needs_only_the_packages_of_its_part(name: str) -> None:
+    part = name.split(".")[0]
+    allowed = THIRD_PARTY[part if part in THIRD_PARTY else ""]
+    roots = {i.split(".")[0] for i in imports(name)} - {"minirlhf"}
+    assert not roots - set(sys.stdlib_module_names) - allowed
+
+
+def test_the_cafe_knows_no_model() -> None:
+    for name in FILES:
+        if name.startswith("worlds.cafe") and name != "worlds.cafe.recipe":
+            assert "torch" not in imports(name), name
+
+
+# ------------------------------------------------------------------------ files and calls
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    lengths = {name: len(file.read_text("utf-8").splitlines()) for name, file in FILES.items()}
+    assert not {name: n for name, n in lengths.items() if n > LONGEST}
+
+
+def calls(name: str) -> set[str]:
+    nodes = (node.func for node in ast.walk(TREES[name]) if isinstance(node, ast.Call))
+    return {ast.unparse(func) for func in nodes}
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n != "start"])
+def test_nothing_prints_and_nothing_is_pickled(name: str) -> None:
+    """Records are yielded and the command line has a console; weights are safetensors."""
+    assert not calls(name) & {"print", "input", "torch.save", "torch.load", "eval", "exec"}
+    assert not {i.split(".")[0] for i in imports(name)} & {"pickle", "numpy"}
+    text = FILES[name].read_text(encoding="utf-8")
+    assert not re.search(r"trust_remote_code\s*=\s*True", text)
+
+
+def test_no_generator_is_shared() -> None:
+    """Every random number of the core has a key (`noise`) or a generator made for it."""
+    drawn = re.compile(r"torch\.(rand|randn|randint|randperm|bernoulli|multinomial|normal)$")
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and drawn.match(ast.unparse(node.func)):
+                assert "generator" in {keyword.arg for keyword in node.keywords}, name
+        seeded = {call for call in calls(name) if call.endswith("manual_seed")}
+        assert name == "worlds.cafe.recipe" or "torch.manual_seed" not in seeded, name
+        shared = {call for call in calls(name) if call.startswith("random.")}
+        assert shared <= {"random.Random"}, name
+
+
+# ------------------------------------------------------------------------ a fresh process
+
+PROBE = """
+import importlib.abc, json, os, sys
+class Spy(importlib.abc.MetaPathFinder):
+    seen = "torch was not imported"
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            Spy.seen = os.environ.get("OMP_WAIT_POLICY")
+sys.meta_path.insert(0, Spy())
+import minirlhf
+import torch
+print(json.dumps([Spy.seen, os.environ.get("OMP_WAIT_POLICY"), sorted(sys.modules)]))
+"""
+UNWANTED = {
+    "matplotlib", "IPython", "ipywidgets", "anywidget", "datasets", "typer", "jupyter",
+    "jupyterlab", "pandas", "traitlets",
+}  # fmt: skip
+
+
+def test_importing_brings_no_picture_and_no_command_line() -> None:
+    """And waiting threads sleep, since that was said before torch was imported."""
+    env = {k: v for k, v in os.environ.items() if k != threads.VARIABLE}
+    env |= {"PYTHONPATH": str(PACKAGE.parent)}
+    out = subprocess.run([sys.executable, "-c", PROBE], env=env, capture_output=True, check=True)
+    assert out.stderr == b""
+    (line,) = out.stdout.decode().splitlines()  # nothing else is printed
+    seen, after, modules = json.loads(line)
+    assert seen == after == "PASSIVE"
+    roots = {name.split(".")[0] for name in modules}
+    assert not roots & UNWANTED and {"torch", "transformers"} <= roots
+    parts = {name.split(".")[1] for name in modules if name.startswith("minirlhf.")}
+    assert not parts & {"cli", "widgets", "worlds", "bench", "start"}
+
+
+def test_waiting_threads_are_asked_to_sleep_only_where_that_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(threads.VARIABLE, "ACTIVE")
+    monkeypatch.delitem(sys.modules, "torch")
+    threads.prepare()
+    assert threads.waiting_policy() == "ACTIVE"  # your own value wins
+    monkeypatch.delenv(threads.VARIABLE)
+    threads.prepare()
+    assert os.environ[threads.VARIABLE] == threads.waiting_policy() == "PASSIVE"
+    monkeypatch.delenv(threads.VARIABLE)
+    monkeypatch.undo()
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    threads.prepare()  # torch is there: too late, so nothing is said that is not so
+    assert threads.VARIABLE not in os.environ and "default" in threads.waiting_policy()
