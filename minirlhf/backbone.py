@@ -146,18 +146,16 @@ def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
     """Attention mask and position ids of `width` slots that begin with a left-padded prompt.
 
     Slots after the prompt are all attended: in a causal model a response's right padding comes
-    after every counted token and cannot touch it. Where no prompt is padded, nothing is needed.
+    after every counted token and cannot touch it.
 
     Args:
         prompt_mask: (B, P) bool, False on left padding.
         width: slots of the input, P or more.
 
     Returns:
-        {} or attention_mask and position_ids, (B, width) int each; the first real token of each
-        row has position 0.
+        attention_mask and position_ids, (B, width) int each; the first real token of each row
+        has position 0.
     """
-    if bool(prompt_mask.all()):
-        return {}
     rows, prompt_width = prompt_mask.shape
     attended = prompt_mask.new_ones(rows, width)
     attended[:, :prompt_width] = prompt_mask

@@ -57,7 +57,8 @@ def generate(
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-            **_up_to(inputs, now),
+            attention_mask=inputs["attention_mask"][:, : now.stop],  # all that was read
+            position_ids=inputs["position_ids"][:, now],  # what is read now
         ).logits[:, -1]
         read = now.stop
         log_pi = torch.log_softmax(at_least_float32(logits) / temperature, dim=-1)  # (B, V)
@@ -101,13 +102,3 @@ def draw(log_pi: Tensor, noise: Tensor) -> Tensor:
     threshold = noise.double() * cumulative[:, -1]
     token = torch.searchsorted(cumulative, threshold[:, None], right=True)[:, 0]
     return token.clamp(max=log_pi.shape[1] - 1)  # rounding, or NaN, may lead one too far
-
-
-def _up_to(inputs: dict[str, Tensor], now: slice) -> dict[str, Tensor]:
-    """The attention mask covers all that was read; position ids only what is read now."""
-    if not inputs:
-        return {}
-    return {
-        "attention_mask": inputs["attention_mask"][:, : now.stop],
-        "position_ids": inputs["position_ids"][:, now],
-    }

@@ -34,7 +34,6 @@ def test_positions_begin_at_the_first_real_token_and_go_on_into_the_response() -
         [0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 0, 0, 0, 0, 0, 1, 2, 3],
     ]  # fmt: skip
     assert inputs["attention_mask"].tolist()[1] == [0, 0, 0, 0, 0, 0, 1, 1, 1]
-    assert attention_inputs(torch.ones(2, 3, dtype=torch.bool), 9) == {}
 
 
 def test_a_summary_says_how_large_and_trained_or_frozen() -> None:

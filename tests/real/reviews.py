@@ -26,7 +26,7 @@ OPENING = 2  # words that a prompt of PPO gives away
 WORDS = 4  # of a sentence, at least
 CHARACTERS = 90  # of a sentence, at most: 74 tokens of stories260K, 45 on average
 HELD_OUT = 0.3  # of the sentences
-MEETINGS = 4  # pairs that each training sentence is in, with partners drawn anew
+MEETINGS = 1
 
 Row = dict[str, str]
 

@@ -38,7 +38,7 @@ class Effort:
     ppo_batch: int = 64
 
 
-FULL = Effort(300, 100, 24, actor_lr=3e-4, standard_deviations=0.3, loss_rows=10_000)
+FULL = Effort(300, 100, 20, actor_lr=3e-4, standard_deviations=0.3, loss_rows=10_000)
 
 
 def run(model: Path, rows: Reviews, folder: Path, effort: Effort, seed: int) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def train(model: Path, rows: Reviews, folder: Path, effort: Effort, seed: int) -
         "sft": f"--steps {effort.sft_steps} --batch-size 32 --lr 3e-3",
         "reward": f"--steps {effort.reward_steps} --batch-size 32 --lr 1e-3 {longest}",
         "ppo": f"--iterations {effort.ppo_iterations} --batch-size {effort.ppo_batch} {longest} "
-        f"--critic-target gae --kl-coef 0.1 --actor-lr {effort.actor_lr} --critic-lr 1e-3",
+        f"--critic-target gae --kl-coef 0.2 --actor-lr {effort.actor_lr} --critic-lr 1e-3",
     }
     sources = {
         "sft": {"model": model, "data": folder / "sft.jsonl"},
