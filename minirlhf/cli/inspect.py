@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -63,7 +64,7 @@ def inspect(
 
 def token_table(rollout: "Rollout", tokenizer: "PreTrainedTokenizerBase", row: int = 0) -> Table:
     """One line for each counted token of one response."""
-    table = Table(*("t", *COLUMNS), title=None)
+    table = Table("t", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
     for column in table.columns[2:]:
         column.justify = "right"
     numbers = (
@@ -79,7 +80,7 @@ def token_table(rollout: "Rollout", tokenizer: "PreTrainedTokenizerBase", row: i
         token = str(tokenizer.decode([int(rollout.response_ids[row, t])]))
         # Text, and control characters escaped: what a model writes is never markup
         cells = [str(t), token if token.isprintable() else repr(token)]
-        table.add_row(*map(Text, cells), *(f"{float(x[row, t]):+.3f}" for x in numbers))
+        table.add_row(*map(Text, cells), *(f"{float(x[row, t]):+z.3f}" for x in numbers))
     return table
 
 
