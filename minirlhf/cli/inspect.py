@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -64,7 +63,7 @@ def inspect(
 
 def token_table(rollout: "Rollout", tokenizer: "PreTrainedTokenizerBase", row: int = 0) -> Table:
     """One line for each counted token of one response."""
-    table = Table("t", *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
+    table = Table("t", *COLUMNS, padding=0)  # fits 80 columns
     for column in table.columns[2:]:
         column.justify = "right"
     numbers = (
