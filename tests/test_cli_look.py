@@ -81,11 +81,14 @@ def test_inspect_shows_the_numbers_of_the_rollout(finished: Path) -> None:
     assert len(table) == int(r.lengths[0]) == 9
     for t, (number, token, *numbers) in enumerate(table):
         assert number == str(t) and token == TOKENIZER.decode([int(r.response_ids[0, t])])
-        assert numbers == [f"{float(column[0, t]):+.3f}" for column in columns.values()]
+        assert numbers == [f"{float(column[0, t]):+z.3f}" for column in columns.values()]
     total, score, kl = float(r.rewards.sum()), float(r.scores[0]), float(r.kl.sum())
     assert f"score {score:+.3f} (cut off: 1 less), KL {kl:+.3f} nats" in output
     assert f"= {score:+.3f} − 0.3 × {kl:+.3f} = {total:+.3f}" in output
     assert abs(kl) > 0.01 and output.splitlines()[0] == PROMPT
+    show.console.width = 80  # a usual terminal cuts nothing off
+    narrow = run("inspect", PROMPT, "--run", finished, "--device", "cpu", *words).output
+    assert cells(narrow, r"\d+") == table and max(map(len, narrow.splitlines())) <= 80
 
 
 def test_inspect_of_the_cafe_is_before_any_ppo(

@@ -170,7 +170,9 @@ def test_a_minibatch_is_a_share_of_a_fresh_shuffle_every_epoch() -> None:
     again = [rows.tolist() for rows in trainer.minibatches(rollout)]
     trainer.step = 1
     later = [rows.tolist() for rows in trainer.minibatches(rollout)]
+    other = ragged_trainer(batch_size=7, minibatch_size=3, ppo_epochs=8, seed=34)
     assert parts == again != later
+    assert parts != [rows.tolist() for rows in other.minibatches(rollout)]
 
 
 def test_every_prompt_is_answered_once_before_any_is_answered_twice() -> None:
@@ -188,7 +190,7 @@ def test_every_prompt_is_answered_once_before_any_is_answered_twice() -> None:
 
 
 def test_each_iteration_samples_anew() -> None:
-    trainer = ragged_trainer(actor_lr=1e-12, iterations=2, batch_size=4)
+    trainer = four_trainer(four_roles(), ["the :"], actor_lr=1e-12)
     one, two = (record.rollout for record in trainer)
     assert one is not None and two is not None
     assert one.response_ids.tolist() != two.response_ids.tolist()

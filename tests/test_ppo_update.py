@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import Four, cut_to, four_roles, four_trainer, same_bits, weights
-from torch import Tensor
+from tiny_models import Four, cut_to, four_roles, four_trainer, plain_update, same_bits, weights
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from minirlhf import PPOConfig, PPOTrainer, Rollout
+from minirlhf import PPOTrainer, Rollout
 from minirlhf.ppo_metrics import UpdateMetrics
 
 # far enough and narrow enough that both clips bind, and the gradient is clipped too
@@ -33,59 +32,6 @@ def first_rollout(trainer: PPOTrainer) -> Rollout:
 
 
 # --------------------------------------------------------------------- all of it, plainly
-
-
-def plain_row(four: Four, rollout: Rollout, row: int, config: PPOConfig) -> tuple[Tensor, Tensor]:
-    """Log-probs and values (L,) of one row, unpadded, with gradient."""
-    x = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
-    y = rollout.response_ids[row][rollout.response_mask[row]].tolist()
-    ids, before = torch.tensor([x + y]), slice(len(x) - 1, len(x) - 1 + len(y))
-    log_pi = (four.actor.model(ids).logits[0] / config.temperature).log_softmax(-1)
-    hidden = four.critic.model.base_model(ids).last_hidden_state[0]
-    head = hidden @ four.critic.model.score.weight[0] + 0.5  # the tiny critic's shift is −0.5
-    return log_pi[before][range(len(y)), y], head[before]
-
-
-def plain_update(
-    four: Four, rollout: Rollout, minibatches: list[list[int]], config: PPOConfig
-) -> tuple[float, float]:
-    """Every step of one update, a row at a time; returns the losses, averaged over the steps."""
-    mask = rollout.response_mask
-    advantages = rollout.advantages.clone()
-    if config.whiten_advantages:
-        counted = advantages[mask]
-        advantages = (advantages - counted.mean()) / (counted.var(correction=0) + 1e-8).sqrt()
-    targets = rollout.td_target if config.critic_target == "td" else rollout.returns
-    settings = {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0, "foreach": False}
-    optimizers = [
-        torch.optim.AdamW(four.actor.parameters(), lr=config.actor_lr, **settings),
-        torch.optim.AdamW(four.critic.parameters(), lr=config.critic_lr, **settings),
-    ]
-    totals = [0.0, 0.0]
-    for rows in minibatches:
-        costs, n = [torch.tensor(0.0), torch.tensor(0.0)], int(mask[rows].sum())
-        for row in rows:
-            a, g = advantages[row][mask[row]], targets[row][mask[row]]
-            old, v_old = rollout.old_log_probs[row][mask[row]], rollout.old_values[row][mask[row]]
-            log_probs, values = plain_row(four, rollout, row, config)
-            ratio, eps = (log_probs - old).exp(), config.clip_range
-            held = ratio.clamp(1 - eps, 1 + eps)
-            costs[0] = costs[0] - torch.minimum(a * ratio, a * held).sum() / n
-            squares = (values - g) ** 2
-            if config.value_clip_range is not None:
-                c = config.value_clip_range
-                near = torch.maximum(torch.minimum(values, v_old + c), v_old - c)
-                squares = torch.maximum(squares, (near - g) ** 2)
-            costs[1] = costs[1] + squares.sum() / n / 2
-        for i, (role, optimizer) in enumerate(zip((four.actor, four.critic), optimizers)):  # noqa: B905
-            optimizer.zero_grad()
-            costs[i].backward()
-            norm = sum(p.grad.square().sum() for p in role.parameters()).sqrt()
-            for p in role.parameters():
-                p.grad.mul_(min(1.0, config.grad_clip / (float(norm) + 1e-6)))
-            optimizer.step()
-            totals[i] += costs[i].item() / len(minibatches)
-    return totals[0], totals[1]
 
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -175,9 +121,12 @@ def test_target_kl_skips_the_step_and_all_that_would_follow() -> None:
     """Weights, momenta and the measured gradient norms are those of the steps taken."""
     bold = {"minibatch_size": 4, "microbatch_size": None, "actor_lr": 0.05}
     once, stopped = bold_trainer(**bold, ppo_epochs=1), bold_trainer(**bold, target_kl=1e-3)
+    read, accumulate = [], stopped.accumulate
+    stopped.accumulate = lambda *args: read.append(args) or accumulate(*args)  # type: ignore
     first = once.update(first_rollout(once)).averages()
     metrics = stopped.update(first_rollout(stopped)).averages()
     assert metrics["optimiser_steps"] == 1 and metrics["approx_kl"] > 5e-4
+    assert len(read) == 2  # the step taken, the step skipped, and no third one
     assert same_bits(weights(once.actor, once.critic), weights(stopped.actor, stopped.critic))
     for optimizer in stopped.optimizers.values():
         assert {int(state["step"]) for state in optimizer.state.values()} == {1}
@@ -231,7 +180,7 @@ def test_a_refused_step_leaves_nothing_to_the_next_one() -> None:
 @pytest.mark.parametrize("lengths", [[0, 1, 8, 3], [0, 0, 0, 0], [1, 1, 1, 1], [8, 8, 8, 8]])
 def test_responses_of_any_length_go_through(lengths: list[int], minibatch: int) -> None:
     trainer = bold_trainer(torch.float32, minibatch_size=minibatch)
-    rollout = cut_to(trainer.collect([0, 1, 2, 3]), lengths)  # NaN wherever nothing is counted
+    rollout = cut_to(first_rollout(trainer), lengths)  # NaN wherever nothing is counted
     metrics = trainer.update(rollout).averages()
     assert torch.tensor(list(metrics.values())).isfinite().all(), metrics
     assert all(w.isfinite().all() for w in weights(trainer.actor, trainer.critic))

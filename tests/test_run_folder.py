@@ -1,5 +1,6 @@
 """Runs on disk: what is written, when, and that resuming changes no byte of the result."""
 
+import contextlib
 import errno
 import json
 import math
@@ -409,25 +410,31 @@ def test_a_full_disk_at_any_moment_loses_nothing(tmp_path: Path) -> None:
                 assert tree(folder) == whole, fail_at
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 3,000 bytes: real failing writes, also in Rust."""
+    """No file may grow beyond 3,000 bytes: real failing writes, also in Rust.
+
+    Only around the writes: pytest's own report may be a file, too.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_writes_that_really_fail_are_clear_errors(tmp_path: Path, small_files: None) -> None:
-    with pytest.raises(OSError, match="step-000001"):  # safetensors writes it, in Rust
-        run(tmp_path / "run", ppo_trainer(iterations=1))
+def test_writes_that_really_fail_are_clear_errors(tmp_path: Path) -> None:
+    trainer = ppo_trainer(iterations=1)
+    with small_files(), pytest.raises(OSError, match="step-000001"):  # written in Rust
+        run(tmp_path / "run", trainer)
     assert not (tmp_path / "run").exists()
 
-    with pytest.raises(OSError):
-        atomic.write_text(tmp_path / "long.txt", "x" * 4000)
     atomic.append_line(tmp_path / "lines.txt", "x" * 2000)
-    with pytest.raises(OSError):
+    with small_files(), pytest.raises(OSError):
+        atomic.write_text(tmp_path / "long.txt", "x" * 4000)
+    with small_files(), pytest.raises(OSError):
         atomic.append_line(tmp_path / "lines.txt", "y" * 2000)
     assert (tmp_path / "lines.txt").read_text() == "x" * 2000 + "\n"
     assert [path.name for path in tmp_path.iterdir()] == ["lines.txt"]

@@ -145,6 +145,59 @@ def plain_head_of(role: Critic | RewardModel, prompt: list[int], response: list[
     return hidden @ role.model.score.weight[0] - shift
 
 
+def plain_row(four: Four, rollout: Rollout, row: int, config: PPOConfig) -> tuple[Tensor, Tensor]:
+    """Log-probs and values (L,) of one row, unpadded, with gradient."""
+    x = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
+    y = rollout.response_ids[row][rollout.response_mask[row]].tolist()
+    ids, before = torch.tensor([x + y]), slice(len(x) - 1, len(x) - 1 + len(y))
+    log_pi = (four.actor.model(ids).logits[0] / config.temperature).log_softmax(-1)
+    hidden = four.critic.model.base_model(ids).last_hidden_state[0]
+    head = hidden @ four.critic.model.score.weight[0] - four.critic.model.config.score_shift
+    return log_pi[before][range(len(y)), y], head[before]
+
+
+def plain_update(
+    four: Four, rollout: Rollout, minibatches: list[list[int]], config: PPOConfig
+) -> tuple[float, float]:
+    """Every step of one update, a row at a time; returns the losses, averaged over the steps."""
+    mask = rollout.response_mask
+    advantages = rollout.advantages.clone()
+    if config.whiten_advantages:
+        counted = advantages[mask]
+        advantages = (advantages - counted.mean()) / (counted.var(correction=0) + 1e-8).sqrt()
+    targets = rollout.td_target if config.critic_target == "td" else rollout.returns
+    settings = {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0, "foreach": False}
+    optimizers = [
+        torch.optim.AdamW(four.actor.parameters(), lr=config.actor_lr, **settings),
+        torch.optim.AdamW(four.critic.parameters(), lr=config.critic_lr, **settings),
+    ]
+    totals = [0.0, 0.0]
+    for rows in minibatches:
+        costs, n = [torch.tensor(0.0), torch.tensor(0.0)], int(mask[rows].sum())
+        for row in rows:
+            a, g = advantages[row][mask[row]], targets[row][mask[row]]
+            old, v_old = rollout.old_log_probs[row][mask[row]], rollout.old_values[row][mask[row]]
+            log_probs, values = plain_row(four, rollout, row, config)
+            ratio, eps = (log_probs - old).exp(), config.clip_range
+            held = ratio.clamp(1 - eps, 1 + eps)
+            costs[0] = costs[0] - torch.minimum(a * ratio, a * held).sum() / n
+            squares = (values - g) ** 2
+            if config.value_clip_range is not None:
+                c = config.value_clip_range
+                near = torch.maximum(torch.minimum(values, v_old + c), v_old - c)
+                squares = torch.maximum(squares, (near - g) ** 2)
+            costs[1] = costs[1] + squares.sum() / n / 2
+        for i, (role, optimizer) in enumerate(zip((four.actor, four.critic), optimizers)):  # noqa: B905
+            optimizer.zero_grad()
+            costs[i].backward()
+            norm = sum(p.grad.square().sum() for p in role.parameters()).sqrt()
+            for p in role.parameters():
+                p.grad.mul_(min(1.0, config.grad_clip / (float(norm) + 1e-6)))
+            optimizer.step()
+            totals[i] += costs[i].item() / len(minibatches)
+    return totals[0], totals[1]
+
+
 def weights(*roles: object) -> list[Tensor]:
     """A copy of every weight."""
     return [p.detach().clone() for role in roles for p in role.parameters()]  # type: ignore[attr-defined]

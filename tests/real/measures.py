@@ -10,13 +10,12 @@ from minirlhf import Actor, Reference, RewardModel, RewardModelTrainer, sft_loss
 from minirlhf.data import encode_prompts, encode_responses, pad_prompts, pad_responses
 from minirlhf.evaluation import Evaluation, evaluate
 
-RESPONSES = 256  # to held-out prompts, before and after PPO
 AT_A_TIME = 64
 SAMPLES = 12  # texts to look at
 
 
 def measure(
-    model: Path, runs: Path, rows: Reviews, *, loss_rows: int, max_response_tokens: int
+    model: Path, runs: Path, rows: Reviews, *, responses: int, max_response_tokens: int
 ) -> dict[str, Any]:
     """Read the models of all stages from their folders, and compare them.
 
@@ -24,15 +23,15 @@ def measure(
         model: folder of the pretrained model.
         runs: folder of the runs `sft`, `reward` and `ppo`.
         rows: the held-out ones are used.
-        loss_rows: sentences for the SFT loss, at most.
+        responses: to held-out prompts, before and after PPO; as many rows for the SFT loss.
         max_response_tokens: longest response, EOS included.
     """
     base, sft, actor = map(Actor.from_pretrained, (model, runs / "sft/actor", runs / "ppo/actor"))
     reward_model = RewardModel.from_pretrained(runs / "reward/reward_model")
-    pairs, sentences = rows.pairs_held_out, rows.sft_held_out[:loss_rows]
+    pairs, sentences = rows.pairs_held_out, rows.sft_held_out[:responses]
     right = right_pairs(reward_model, pairs)
     low, high = wilson(right, len(pairs))
-    prompts = [row["prompt"] for row in rows.prompts_held_out[:RESPONSES]]
+    prompts = [row["prompt"] for row in rows.prompts_held_out[:responses]]
     reference = Reference.from_actor(sft)
     before, after = (
         evaluate(one, reference, reward_model, prompts, max_response_tokens=max_response_tokens)

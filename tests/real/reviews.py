@@ -26,7 +26,6 @@ OPENING = 2  # words that a prompt of PPO gives away
 WORDS = 4  # of a sentence, at least
 CHARACTERS = 90  # of a sentence, at most: 74 tokens of stories260K, 45 on average
 HELD_OUT = 0.3  # of the sentences
-MEETINGS = 1
 
 Row = dict[str, str]
 
@@ -37,8 +36,8 @@ class Reviews:
 
     sft: list[Row]
     sft_held_out: list[Row]
-    pairs: list[Row]
-    pairs_held_out: list[Row]  # each sentence in one pair only, so that pairs are independent
+    pairs: list[Row]  # each sentence is in one pair only, so that pairs are independent
+    pairs_held_out: list[Row]
     prompts: list[Row]
     prompts_held_out: list[Row]
 
@@ -84,7 +83,7 @@ def read_reviews(data: Path, *, seed: int = 0) -> Reviews:
     return Reviews(
         sft=[{"prompt": ASK, "completion": sentence} for sentence in sentences],
         sft_held_out=[{"prompt": ASK, "completion": sentence} for sentence in held_out],
-        pairs=[row for _ in range(MEETINGS) for row in pair(positive, negative, chance)],
+        pairs=pair(positive, negative, chance),
         pairs_held_out=pair(held_positive, held_negative, chance),
         prompts=[{"prompt": opening(sentence)} for sentence in sentences],
         prompts_held_out=[
