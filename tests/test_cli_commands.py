@@ -14,9 +14,10 @@ from tiny_models import TOKENIZER, same_bits, weights
 from tiny_trainers import tiny_actor
 from typer.testing import CliRunner
 
-from minirlhf import Actor, RewardModel
+from minirlhf import Actor, PPOConfig, RewardModel
 from minirlhf.cli import app, show
 from minirlhf.cli.four_models import load_four_models
+from minirlhf.config import as_dict
 from minirlhf.course_files import PACKAGE
 from minirlhf.data import PREFERENCE_COLUMNS, PROMPT_COLUMNS, SFT_COLUMNS, read_rows
 from minirlhf.evaluation import evaluate
@@ -72,12 +73,15 @@ def demo(tmp_path: Path, *options: object) -> dict[str, Any]:
 @pytest.mark.usefixtures("tiny")
 def test_demo_writes_what_happened(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = demo(tmp_path, "--seed", 3, "--kl-coef", 0.2, "--iterations", 2, "--out", out)
+    given = ("--seed", 3, "--kl-coef", 0.2, "--iterations", 2, "--critic-target", "gae")
+    result = demo(tmp_path, *given, "--out", out)
     assert {"gold_before", "gold_after", "proxy_after", "kl", "seconds", "seed", "kl_coef"} <= (
         result.keys()
     )
     assert (result["seed"], result["kl_coef"], result["iterations"]) == (3, 0.2, 2)
-    assert result["from_scratch"] is False and result["critic_target"] == "td"
+    assert result["from_scratch"] is False and result["critic_target"] == "gae"
+    settings = json.loads((out / "config.json").read_text())["settings"]
+    assert settings == as_dict(PPOConfig(seed=3, kl_coef=0.2, iterations=2, critic_target="gae"))
     assert all(math.isfinite(x) for x in result.values() if not isinstance(x, str))
     # every number again, from the models that the run left behind
     four = load_four_models(out, CPU)

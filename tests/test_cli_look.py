@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result
-from tiny_models import TOKENIZER, four_roles
+from tiny_models import TOKENIZER, four_roles, same_bits, weights
 from tiny_trainers import tiny_actor
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -57,6 +57,22 @@ def cells(output: str, first: str) -> list[list[str]]:
     """The cells of the table's lines whose first cell matches."""
     rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in output.splitlines()]
     return [row for row in rows if row and re.fullmatch(first, row[0])]
+
+
+def test_the_four_models_of_a_run_come_each_from_its_own_folder(finished: Path) -> None:
+    """And the two that are not trained stay so."""
+    four = load_four_models(finished, CPU)
+    folders = {
+        "actor": finished / "actor", "reference": finished.parent / "sft_actor",
+        "critic": finished / "critic", "reward_model": finished.parent / "reward_model",
+    }  # fmt: skip
+    for name, folder in folders.items():
+        role = getattr(four, name)
+        again = type(role).from_pretrained(folder, device="cpu")
+        assert same_bits(weights(role), weights(again)), name
+        assert role.trainable == (name in ("actor", "critic"))
+    assert not same_bits(weights(four.actor), weights(four.reference))
+    assert not same_bits(weights(four.critic), weights(four.reward_model))
 
 
 # ------------------------------------------------------------------------------ inspect
@@ -115,7 +131,11 @@ def test_inspect_explains_a_score_that_was_clipped(monkeypatch: pytest.MonkeyPat
 # --------------------------------------------------------------------------------- chat
 
 
-def test_chat_shows_both_answers_to_the_same_noise(finished: Path) -> None:
+def test_chat_shows_both_answers_to_the_same_noise(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gold, asked = recipe.judge, []
+    monkeypatch.setattr(recipe, "judge", lambda *of: asked.append(of) or gold(*of))
     settings = ["--temperature", 0.8, "--seed", 5, "--max-response-tokens", 7, "--device", "cpu"]
     output = run("chat", PROMPT, "--run", finished, *settings).output
     four = load_four_models(finished, CPU)
@@ -125,8 +145,9 @@ def test_chat_shows_both_answers_to_the_same_noise(finished: Path) -> None:
         y = actor.generate(x, max_response_tokens=7, temperature=0.8, seed=5)
         text = TOKENIZER.decode(y.response_ids[0][y.response_mask[0]], skip_special_tokens=True)
         score = float(four.reward_model.scores(x, y.response_ids, y.response_mask))
-        gold = cafe.gold_reward(PROMPT, text, ended=bool(y.ended[0]))
-        answers.append([name, text, f"{score:+.2f}", f"{gold:+.2f}"])
+        assert asked[len(answers)] == (PROMPT, text, False) and not y.ended[0]
+        value = cafe.gold_reward(PROMPT, text, ended=False)
+        answers.append([name, text, f"{score:+.2f}", f"{value:+.2f}"])
     assert answers[0][1] != answers[1][1]
     assert cells(output, "SFT|RLHF") == answers
     assert cells(output, "") == [["", "answer", "proxy", "gold"]]

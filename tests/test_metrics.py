@@ -86,12 +86,12 @@ def test_share_beyond_by_hand() -> None:
 
 
 def hand_made(lengths: list[int]) -> Rollout:
-    """Old log-probs and old values 0."""
+    """Old log-probs 0, old values 2."""
     rollout = collect_rollout(
         *four_roles(), ragged()[0], PPOConfig(max_response_tokens=4, batch_size=2, minibatch_size=2)
     ).select(torch.arange(len(lengths)))
     rollout.old_log_probs.zero_()
-    rollout.old_values.zero_()
+    rollout.old_values.fill_(2.0)
     rollout.response_mask.copy_(mask_of(lengths, rollout.response_mask.shape[1]))
     return rollout
 
@@ -101,11 +101,11 @@ def test_the_metrics_of_an_update_weigh_tokens_within_a_step_and_steps_alike() -
     seen = UpdateMetrics(PPOConfig(clip_range=0.3, value_clip_range=0.5))
     three, one, other = hand_made([3]), hand_made([1]), hand_made([1])
     zeros = torch.zeros_like(three.old_values)
-    seen.add_batch(three, zeros, zeros + 1.0, 0.75)
-    seen.add_batch(one, zeros + math.log(2), zeros, 0.25)
+    seen.add_batch(three, zeros, zeros + 3.0, 0.75)
+    seen.add_batch(one, zeros + math.log(2), zeros + 2.0, 0.25)
     assert not seen.close_step()
     seen.add("actor_grad_norm", 3.0)
-    seen.add_batch(other, zeros - math.log(2), zeros - 0.1, 1.0)
+    seen.add_batch(other, zeros - math.log(2), zeros + 1.9, 1.0)
     assert not seen.close_step()
     seen.add("actor_grad_norm", 5.0)
     wanted = {
