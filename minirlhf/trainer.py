@@ -57,14 +57,10 @@ class Trainer(ABC):
             record = self.train_step()
             record.metrics["seconds"] = time.perf_counter() - started
             yield record
-        self.finish()
 
     @abstractmethod
     def train_step(self) -> StepRecord:
         """Do one step, advance `step`, and say what happened."""
-
-    def finish(self) -> None:  # noqa: B027  (most trainers have nothing to do here)
-        """Called once after the last step."""
 
     def counters(self) -> dict[str, Any]:
         """What a checkpoint must remember besides tensors; plain JSON."""

@@ -32,7 +32,10 @@ def cafe(
     target = pick_device(device)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder; name a new one")
-    (write_models if train else write_data)(out, rows, seed, target)
+    if train:
+        write_models(out, seed, target)
+    else:
+        write_data(out, rows, seed, target)
     for path in sorted(out.iterdir()):
         console.print(str(path), markup=False, soft_wrap=True)
 
@@ -52,8 +55,8 @@ def write_data(out: Path, rows: int, seed: int, device: "torch.device") -> None:
     world.write_jsonl(out / "prompts.jsonl", [{"prompt": prompt} for prompt in world.PROMPTS])
 
 
-def write_models(out: Path, rows: int, seed: int, device: "torch.device") -> None:
-    """Train stages 1 and 2 by the thorough recipe (`rows` does not matter to it) and save them."""
+def write_models(out: Path, seed: int, device: "torch.device") -> None:
+    """Train stages 1 and 2 by the thorough recipe and save them."""
     from minirlhf.worlds.cafe import recipe
 
     sft = recipe.sft_trainer(recipe.THOROUGH, seed=seed, device=device)
