@@ -86,7 +86,7 @@ class Actor(Role):
             prompts,
             noise=noise,
             eos_token_id=int(self.tokenizer.eos_token_id),
-            pad_token_id=int(self.tokenizer.pad_token_id),
+            pad_token_id=self.filler,
             temperature=temperature,
             alternatives=alternatives,
         )

@@ -94,6 +94,15 @@ class Role(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def filler(self) -> int:
+        """Token id for places that no mask counts: the padding token, or EOS where there is none.
+
+        Masks are made from lengths, so nothing ever reads what stands there.
+        """
+        pad = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if pad is None else pad)
+
+    @property
     def trainable(self) -> bool:
         """True when an optimiser may change this role."""
         return any(p.requires_grad for p in self.parameters())

@@ -6,7 +6,7 @@ from a data set on the Hub (with the extra `minirlhf[data]`).
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,6 +23,9 @@ PREFERENCE_COLUMNS = ("prompt", "chosen", "rejected")
 PROMPT_COLUMNS = ("prompt",)
 
 Row = dict[str, str]
+TextOrIds = str | Sequence[int]
+# a row in memory may hold token ids instead of text: the only way to write a response without EOS
+EncodableRow = Mapping[str, TextOrIds]
 
 
 def read_rows(source: str | Path, columns: Sequence[str], *, split: str = "train") -> list[Row]:
@@ -98,22 +101,43 @@ def _check_row(row: object, columns: Sequence[str], source: str | Path, number: 
     return {column: row[column] for column in columns}
 
 
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[TextOrIds]
+) -> list[list[int]]:
     """Token ids of prompts, with whatever the tokenizer puts at the start of a text (BOS)."""
-    ids: list[list[int]] = tokenizer(list(texts))["input_ids"]
+    encoded = _encode(tokenizer, prompts, add_special_tokens=True)
     eos = tokenizer.eos_token_id
     # some tokenizers also end a text with EOS, which would end the response before it begins
-    ids = [row[:-1] if len(row) > 1 and row[-1] == eos else row for row in ids]
-    for text, row in zip(texts, ids, strict=True):
+    ids = [
+        row[:-1] if isinstance(prompt, str) and len(row) > 1 and row[-1] == eos else row
+        for prompt, row in zip(prompts, encoded, strict=True)
+    ]
+    for prompt, row in zip(prompts, ids, strict=True):
         if not row:
-            raise ValueError(f"the prompt {text!r:.60} has no tokens")
+            raise ValueError(f"the prompt {prompt!r:.60} has no tokens")
     return ids
 
 
-def encode_responses(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of complete responses; each ends with EOS."""
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return [[*row, int(tokenizer.eos_token_id)] for row in ids]
+def encode_responses(
+    tokenizer: PreTrainedTokenizerBase, responses: Sequence[TextOrIds]
+) -> list[list[int]]:
+    """Token ids of responses: a text is complete, so EOS follows; token ids stay as they are."""
+    encoded = _encode(tokenizer, responses, add_special_tokens=False)
+    eos = int(tokenizer.eos_token_id)
+    return [
+        [*row, eos] if isinstance(response, str) else row
+        for response, row in zip(responses, encoded, strict=True)
+    ]
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, items: Sequence[TextOrIds], *, add_special_tokens: bool
+) -> list[list[int]]:
+    """Texts as token ids; token ids as they are."""
+    texts = [item for item in items if isinstance(item, str)]
+    ids = tokenizer(texts, add_special_tokens=add_special_tokens)["input_ids"] if texts else []
+    encoded = iter(ids)
+    return [next(encoded) if isinstance(item, str) else list(item) for item in items]
 
 
 def pad_prompts(ids: Sequence[Sequence[int]], pad_token_id: int) -> Prompts:

@@ -59,7 +59,7 @@ def evaluate(
     ids = encode_prompts(tokenizer, prompts)
     scores, kls, ended, texts = [], [], [], []
     for start in range(0, len(ids), batch_size):
-        batch = pad_prompts(ids[start : start + batch_size], int(tokenizer.pad_token_id))
+        batch = pad_prompts(ids[start : start + batch_size], actor.filler)
         batch = batch.to(actor.device)
         responses = actor.generate(
             batch,

@@ -100,13 +100,12 @@ class PPOTrainer(Trainer):
 
     def collect(self, rows: Sequence[int]) -> Rollout:
         """Step 1: the rollout on these prompts."""
-        pad = int(self.actor.tokenizer.pad_token_id)
         return collect_rollout(
             self.actor,
             self.reference,
             self.critic,
             self.reward_model,
-            pad_prompts([self._prompt_ids[i] for i in rows], pad),
+            pad_prompts([self._prompt_ids[i] for i in rows], self.actor.filler),
             self.config,
             iteration=self.step,
             kl_coef=self.kl_coef,

@@ -13,7 +13,7 @@ from minirlhf.actor import Actor
 from minirlhf.batch import Prompts, StepRecord
 from minirlhf.config import RewardModelConfig
 from minirlhf.data import (
-    Row,
+    EncodableRow,
     batch_rows,
     check_lengths,
     encode_prompts,
@@ -39,7 +39,7 @@ class RewardModelTrainer(Trainer):
 
     Args:
         reward_model: usually `RewardModel.from_actor(sft_actor)`.
-        rows: dicts with `prompt`, `chosen` and `rejected`.
+        rows: dicts with `prompt`, `chosen` and `rejected`, as texts or as token ids.
         config: steps, sizes, learning rate, share of held-out pairs, seed.
         sft_actor: writes the samples over which scores are standardised at the end; None leaves
             the scores as they are.
@@ -53,7 +53,7 @@ class RewardModelTrainer(Trainer):
     def __init__(
         self,
         reward_model: RewardModel,
-        rows: Sequence[Row],
+        rows: Sequence[EncodableRow],
         config: RewardModelConfig | None = None,
         *,
         sft_actor: Actor | None = None,
@@ -81,7 +81,7 @@ class RewardModelTrainer(Trainer):
 
     def pair_scores(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scores (n,) of the chosen and of the rejected responses of some pairs."""
-        pad = int(self.reward_model.tokenizer.pad_token_id)
+        pad = self.reward_model.filler
         device = self.reward_model.device
         one = pad_prompts([self._prompts[i] for i in numbers], pad)
         prompts = Prompts(one.prompt_ids.repeat(2, 1), one.prompt_mask.repeat(2, 1)).to(device)
@@ -131,12 +131,11 @@ class RewardModelTrainer(Trainer):
     def sft_scores(self, actor: Actor) -> Tensor:
         """Scores (N,) of fresh samples of the SFT model, N = `standardise_samples`."""
         config = self.config
-        pad = int(actor.tokenizer.pad_token_id)
         scores = []
         for batch, start in enumerate(range(0, config.standardise_samples, config.batch_size)):
             size = min(config.batch_size, config.standardise_samples - start)
             rows = batch_rows(len(self._prompts), size, seed=config.seed, batch=batch)
-            prompts = pad_prompts([self._prompts[i] for i in rows], pad).to(actor.device)
+            prompts = pad_prompts([self._prompts[i] for i in rows], actor.filler).to(actor.device)
             responses = actor.generate(
                 prompts,
                 max_response_tokens=config.max_response_tokens,

@@ -9,7 +9,7 @@ from minirlhf.actor import Actor
 from minirlhf.batch import StepRecord
 from minirlhf.config import SFTConfig
 from minirlhf.data import (
-    Row,
+    EncodableRow,
     batch_rows,
     check_lengths,
     encode_prompts,
@@ -33,7 +33,7 @@ class SFTTrainer(Trainer):
 
     Args:
         actor: the model to train; a pretrained one, or fresh weights.
-        rows: dicts with `prompt` and `completion`.
+        rows: dicts with `prompt` and `completion`, as texts or as token ids.
         config: steps, sizes, learning rate, seed.
 
     Raises:
@@ -42,7 +42,9 @@ class SFTTrainer(Trainer):
 
     stage = "sft"
 
-    def __init__(self, actor: Actor, rows: Sequence[Row], config: SFTConfig | None = None) -> None:
+    def __init__(
+        self, actor: Actor, rows: Sequence[EncodableRow], config: SFTConfig | None = None
+    ) -> None:
         super().__init__()
         self.config: SFTConfig = config or SFTConfig()
         self.total = self.config.steps
@@ -61,7 +63,7 @@ class SFTTrainer(Trainer):
         chosen = batch_rows(
             len(self._prompts), config.batch_size, seed=config.seed, batch=self.step
         )
-        pad = int(self.actor.tokenizer.pad_token_id)
+        pad = self.actor.filler
         device = self.actor.device
         prompts = pad_prompts([self._prompts[i] for i in chosen], pad).to(device)
         ids, mask = pad_responses([self._completions[i] for i in chosen], pad)

@@ -162,6 +162,13 @@ def test_a_prompt_keeps_its_beginning_and_has_no_end(template: str, wanted: list
     assert encode_responses(tokenizer, ["the soup .", "."]) == [[3, 5, 6, 1], [6, 1]]
 
 
+def test_token_ids_stay_as_they_are_among_texts() -> None:
+    """A response that was cut before its end can only be given as ids: no EOS follows it."""
+    the = TOKENIZER.convert_tokens_to_ids("the")
+    assert encode_responses(TOKENIZER, [[7, 8], "the", [9]]) == [[7, 8], [the, EOS], [9]]
+    assert encode_prompts(TOKENIZER, [[7, EOS], "the"]) == [[7, EOS], [the]]
+
+
 def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="the prompt ' ' has no tokens"):
         encode_prompts(TOKENIZER, ["the :", " "])

@@ -132,7 +132,7 @@ def run_floor(floor: Floor, trainer: PPOTrainer, step: int, watch: Stopwatch) ->
     config, device = trainer.config, watch.device
     rows = batch_rows(len(trainer.prompts), config.batch_size, seed=config.seed, batch=step)
     ids = encode_prompts(trainer.actor.tokenizer, [trainer.prompts[row] for row in rows])
-    prompts = pad_prompts(ids, int(trainer.actor.tokenizer.pad_token_id)).to(device)
+    prompts = pad_prompts(ids, trainer.actor.filler).to(device)
     steps = config.max_response_tokens
     noise = uniform_noise(config.seed, SAMPLING, step, rows=len(rows), steps=steps).to(device)
     watch.seconds = {}

@@ -61,7 +61,7 @@ def answers(
     tokenizer = four.actor.tokenizer
     ids = encode_prompts(tokenizer, [prompt])
     check_lengths(four.actor.model, ids, max_response_tokens)
-    batch = pad_prompts(ids, int(tokenizer.pad_token_id)).to(four.actor.device)
+    batch = pad_prompts(ids, four.actor.filler).to(four.actor.device)
     gold = is_cafe(four)
     table = Table("", "answer", "proxy", *(["gold"] if gold else []), show_lines=True)
     before = Actor(four.reference.model, tokenizer)

@@ -53,7 +53,7 @@ def inspect(
         four.reference,
         four.critic,
         four.reward_model,
-        pad_prompts(ids, int(tokenizer.pad_token_id)),
+        pad_prompts(ids, four.actor.filler),
         config,
     )
     console.print(Text(prompt))

@@ -142,7 +142,7 @@ def sample(actor: Actor, prompts: Sequence[str], *, seed: int) -> tuple[list[str
     texts: list[str] = []
     ended: list[bool] = []
     for start in range(0, len(ids), 256):
-        batch = pad_prompts(ids[start : start + 256], int(actor.tokenizer.pad_token_id))
+        batch = pad_prompts(ids[start : start + 256], actor.filler)
         responses = actor.generate(
             batch.to(actor.device),
             max_response_tokens=cafe.MAX_RESPONSE_TOKENS,
