@@ -136,6 +136,11 @@ class Role(nn.Module):
         )
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Matrix products in bfloat16 where the settings' precision asks for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def check_same_vocabulary(*roles: Role) -> None:
     """Refuse roles that read token ids differently.
 

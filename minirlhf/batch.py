@@ -73,11 +73,11 @@ class Rollout:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What a trainer yields after each optimiser step or PPO iteration."""
+    """What a trainer yields after each optimiser step, or iteration of stage 3."""
 
-    stage: str  # "sft", "reward" or "ppo"
+    stage: str  # the command: "sft", "reward", "ppo", "reinforce", "rloo", "grpo" or "dpo"
     step: int  # 1, 2, …
     total: int  # steps that the run will have
     metrics: dict[str, float] = field(default_factory=dict)  # explained in minirlhf.metrics.METRICS
     sample: str = ""  # one prompt and response, as text
-    rollout: Rollout | None = None  # ppo only
+    rollout: Rollout | None = None  # of algorithms that sample

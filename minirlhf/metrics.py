@@ -27,10 +27,24 @@ METRICS: dict[str, Metric] = {
     "preference_loss": Metric(
         "mean −log σ(r_c − r_r)", "nats", (0.0, 0.69), "guessing costs log 2 = 0.693"
     ),
-    "accuracy": Metric("share of pairs with r_c > r_r", "1", (0.5, 1.0), "on this step's pairs"),
+    "accuracy": Metric(
+        "share of pairs with r_c > r_r",
+        "1",
+        (0.5, 1.0),
+        "on this step's pairs; DPO's r are its implicit rewards, all 0 at first",
+    ),
     "held_out_accuracy": Metric(
         "the same, on pairs never trained on", "1", (0.55, 1.0), "noise in the labels limits it"
     ),
+    # DPO: preferences train the Actor itself
+    "dpo_loss": Metric(
+        "mean −log σ(r_c − r_r), r = β·log(π/π_ref)", "nats", (0.0, 0.69), "starts at log 2 = 0.693"
+    ),
+    "reward_margin": Metric("mean r_c − r_r", "reward", (0.0, None), "implicit; should rise"),
+    "chosen_reward": Metric(
+        "mean r_c = β·log(π/π_ref)", "reward", (None, None), "below 0: even good answers got rarer"
+    ),
+    "rejected_reward": Metric("mean r_r", "reward", (None, 0.0), "should fall"),
     # stage 3: what is maximised
     "score": Metric(
         "mean score, penalty included", "reward", (None, None), "the proxy: should rise"
@@ -56,9 +70,12 @@ METRICS: dict[str, Metric] = {
     # stage 3: the Actor's update
     "actor_loss": Metric(
         "mean max(−Âρ, −Â·clip ρ)",
-        "whitened reward",
+        "units of Â",
         (-0.3, 0.3),
-        "near 0 is normal, no trend needed",
+        "near 0 is normal, no trend needed; GRPO adds β·mean k3",
+    ),
+    "baseline": Metric(
+        "mean return of earlier batches", "reward", (None, None), "REINFORCE compares with it"
     ),
     "ratio_mean": Metric("mean ρ_t over the update", "1", (0.9, 1.1), "should float around 1"),
     "ratio_max": Metric("max ρ_t over the update", "1", (1.0, 10.0), "one token that ran away"),

@@ -2,9 +2,9 @@
 
 The same: the stage, every setting but the ones below, the data, and the weights it began with.
 
-May change: in stage 3 `iterations`, since PPO's learning rates are constant and a run made longer
-equals one that was planned longer; in stages 1 and 2 nothing, since their learning rate is planned
-over all `steps`.
+May change: where the Actor learns from its own samples (PPO and its relatives) `iterations`, since
+learning rates are constant there and a run made longer equals one that was planned longer; in
+stages 1 and 2 and in DPO nothing, since their learning rate is planned over all `steps`.
 
 Warned about: versions, threads, device. With them the last digits may change.
 """
@@ -15,7 +15,8 @@ from typing import Any
 
 from minirlhf.config import AnyConfig, as_dict
 
-MAY_CHANGE: dict[str, tuple[str, ...]] = {"ppo": ("iterations",)}
+ONLINE = ("ppo", "reinforce", "rloo", "grpo")
+MAY_CHANGE: dict[str, tuple[str, ...]] = dict.fromkeys(ONLINE, ("iterations",))
 
 
 class ResumeWarning(UserWarning):
@@ -48,7 +49,7 @@ def check_settings(
             f"{' and '.join((*allowed, 'the device'))} may change; use the old settings or "
             "another --out"
         )
-    total: int = now["iterations"] if stage == "ppo" else now["steps"]
+    total: int = now["iterations"] if stage in ONLINE else now["steps"]
     if total < done:
         raise ValueError(f"the run in {where} is at step {done} already, beyond {total}")
 

@@ -10,31 +10,13 @@ import torch
 from torch import Tensor
 
 from minirlhf.actor import Actor
-from minirlhf.batch import Prompts, StepRecord
 from minirlhf.config import RewardModelConfig
-from minirlhf.data import (
-    EncodableRow,
-    batch_rows,
-    check_lengths,
-    encode_prompts,
-    encode_responses,
-    pad_prompts,
-    pad_responses,
-)
-from minirlhf.losses import preference_loss
-from minirlhf.noise import PROMPT_ORDER, permutation
+from minirlhf.data import EncodableRow, batch_rows, check_lengths, pad_prompts
+from minirlhf.pair_trainer import PairTrainer
 from minirlhf.reward_model import RewardModel
-from minirlhf.trainer import (
-    Trainer,
-    adamw,
-    clip_and_step,
-    refuse_non_finite,
-    set_lr,
-    warmup_cosine,
-)
 
 
-class RewardModelTrainer(Trainer):
+class RewardModelTrainer(PairTrainer):
     """Iterate to train a RewardModel on prompt/chosen/rejected rows.
 
     Args:
@@ -49,6 +31,8 @@ class RewardModelTrainer(Trainer):
     """
 
     stage = "reward"
+    loss_name = "preference_loss"
+    config: RewardModelConfig
 
     def __init__(
         self,
@@ -58,74 +42,21 @@ class RewardModelTrainer(Trainer):
         *,
         sft_actor: Actor | None = None,
     ) -> None:
-        super().__init__()
-        self.config: RewardModelConfig = config or RewardModelConfig()
-        self.total = self.config.steps
+        super().__init__("reward_model", reward_model, rows, config or RewardModelConfig())
         self.reward_model, self.sft_actor = reward_model, sft_actor
-        if len(rows) < 2:
-            raise ValueError(f"got {len(rows)} pairs, wanted at least 2 (one is held out)")
-        tokenizer = reward_model.tokenizer
-        self._prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
-        self._chosen = encode_responses(tokenizer, [row["chosen"] for row in rows])
-        self._rejected = encode_responses(tokenizer, [row["rejected"] for row in rows])
-        longest = max(map(len, self._chosen + self._rejected))
-        check_lengths(reward_model.model, self._prompts, longest)
         if sft_actor is not None:  # its samples have to fit, too
             for model in (sft_actor.model, reward_model.model):
                 check_lengths(model, self._prompts, self.config.max_response_tokens)
-        order = permutation(len(rows), self.config.seed, PROMPT_ORDER)
-        held_out = max(1, round(self.config.held_out * len(rows)))
-        self._held_out, self._train = order[:held_out], order[held_out:]
-        self.roles = {"reward_model": reward_model}
-        self.optimizers = {"reward_model": adamw(reward_model, self.config.lr)}
 
     def pair_scores(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scores (n,) of the chosen and of the rejected responses of some pairs."""
-        pad = self.reward_model.filler
-        device = self.reward_model.device
-        one = pad_prompts([self._prompts[i] for i in numbers], pad)
-        prompts = Prompts(one.prompt_ids.repeat(2, 1), one.prompt_mask.repeat(2, 1)).to(device)
-        responses = [self._chosen[i] for i in numbers] + [self._rejected[i] for i in numbers]
-        ids, mask = pad_responses(responses, pad)
-        chosen, rejected = self.reward_model.scores(prompts, ids.to(device), mask.to(device)).chunk(
-            2
-        )
+        chosen, rejected = self.reward_model.scores(*self.read_pairs(numbers)).chunk(2)
         return chosen, rejected
 
-    def train_step(self) -> StepRecord:
-        """One optimiser step on one batch of pairs."""
-        config, optimizer = self.config, self.optimizers["reward_model"]
-        rows = batch_rows(len(self._train), config.batch_size, seed=config.seed, batch=self.step)
-        chosen, rejected = self.pair_scores([self._train[i] for i in rows])
-        loss = preference_loss(chosen, rejected)
-        refuse_non_finite("preference_loss", loss, self.step + 1)
-        loss.backward()
-        lr = warmup_cosine(self.step, self.total, config.lr)
-        set_lr(optimizer, lr)
-        norm = clip_and_step(optimizer, self.reward_model, config.grad_clip, self.step + 1)
-        self.step += 1
-        metrics = {
-            "preference_loss": loss.item(),
-            "accuracy": float((chosen > rejected).float().mean()),
-            "grad_norm": norm,
-            "lr": lr,
-        }
-        if self.step == self.total:
-            metrics["held_out_accuracy"] = self.held_out_accuracy()
-            if self.sft_actor is not None:
-                self.reward_model.standardise(self.sft_scores(self.sft_actor))
-        return StepRecord(self.stage, self.step, self.total, metrics)
-
-    @torch.no_grad()
-    def held_out_accuracy(self) -> float:
-        """Share of the held-out pairs whose chosen response scores higher."""
-        right = 0
-        for start in range(0, len(self._held_out), self.config.batch_size):
-            chosen, rejected = self.pair_scores(
-                self._held_out[start : start + self.config.batch_size]
-            )
-            right += int((chosen > rejected).sum())
-        return right / len(self._held_out)
+    def finish(self) -> None:
+        """Standardise the scores, where there is a model to sample from."""
+        if self.sft_actor is not None:
+            self.reward_model.standardise(self.sft_scores(self.sft_actor))
 
     @torch.no_grad()
     def sft_scores(self, actor: Actor) -> Tensor:

@@ -4,14 +4,17 @@ prompts ──Actor──▶ responses ──┬─Actor──────▶ ol
                                ├─Reference──▶ ref_log_probs ─┴▶ kl ─┐
                                ├─Reward model▶ scores ──────────────┴▶ rewards R_t ─┐
                                └─Critic─────▶ old_values V_t ───────────────────────┴▶ Â_t, targets
+
+Algorithms without a Critic take V_t = 0 and λ = 1, which makes Â_t all the reward still to come.
 """
 
 import torch
 
 from minirlhf.actor import Actor
 from minirlhf.advantages import gae, td_target
+from minirlhf.backbone import autocast
 from minirlhf.batch import Prompts, Rollout
-from minirlhf.config import PPOConfig
+from minirlhf.config import OnlineConfig
 from minirlhf.critic import Critic
 from minirlhf.kl import per_token_kl
 from minirlhf.log_probs import entropy, gather_log_probs
@@ -24,10 +27,10 @@ from minirlhf.rewards import per_token_rewards
 def collect_rollout(
     actor: Actor,
     reference: Reference,
-    critic: Critic,
+    critic: Critic | None,
     reward_model: RewardModel,
     prompts: Prompts,
-    config: PPOConfig,
+    config: OnlineConfig,
     *,
     iteration: int = 0,
     kl_coef: float | None = None,
@@ -38,10 +41,10 @@ def collect_rollout(
     Args:
         actor: π; writes the responses and gives their old log-probs.
         reference: π_ref, frozen.
-        critic: V, read before each token.
+        critic: V, read before each token; None = there is none.
         reward_model: r, frozen; read once, at the last counted token.
         prompts: (B, P) ids and mask, left-padded.
-        config: temperature, β, γ, λ, clips and the seed.
+        config: temperature, β, γ, λ (where the algorithm has one), clips and the seed.
         iteration: a counter; with the seed it decides the sampling noise.
         kl_coef: β where it differs from the config's (an adapting β).
         alternatives: K > 0 also records the K likeliest tokens at each step.
@@ -49,7 +52,7 @@ def collect_rollout(
     Returns:
         A `Rollout`, with raw (not whitened) advantages.
     """
-    with torch.autocast(actor.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+    with autocast(actor.device, config.precision):
         prompts = prompts.to(actor.device)
         responses = actor.generate(
             prompts,
@@ -65,7 +68,9 @@ def collect_rollout(
         old_log_probs = gather_log_probs(logits, ids, temperature=config.temperature)
         ref_log_probs = reference.log_probs(prompts, ids, temperature=config.temperature)
         scores = reward_model.scores(prompts, ids, mask)
-        old_values = critic.values(prompts, ids)
+        old_values = torch.zeros_like(old_log_probs)
+        if critic is not None:
+            old_values = critic.values(prompts, ids)
 
     scores = torch.where(responses.ended, scores, scores - config.missing_eos_penalty)
     kl = per_token_kl(old_log_probs, ref_log_probs, estimator=config.kl_estimator)
@@ -76,7 +81,8 @@ def collect_rollout(
         kl_coef=config.kl_coef if kl_coef is None else kl_coef,
         score_clip=config.score_clip,
     )
-    advantages, returns = gae(rewards, old_values, mask, gamma=config.gamma, lam=config.lam)
+    lam = 1.0 if critic is None else getattr(config, "lam", 1.0)
+    advantages, returns = gae(rewards, old_values, mask, gamma=config.gamma, lam=lam)
     return Rollout(
         prompt_ids=prompts.prompt_ids,
         prompt_mask=prompts.prompt_mask,

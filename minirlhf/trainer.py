@@ -1,4 +1,4 @@
-"""What the three trainers share: a trainer is an iterator of step records.
+"""What all trainers share: a trainer is an iterator of step records.
 
     for step in trainer:
         print(step.step, step.metrics)
@@ -27,7 +27,7 @@ class Trainer(ABC):
     """An iterator of step records over roles and their optimisers.
 
     Attributes:
-        stage: "sft", "reward" or "ppo".
+        stage: as the command is called: "sft", "reward", "ppo", "reinforce", "rloo", "grpo", "dpo".
         config: the frozen settings.
         step: steps done so far.
         total: steps that the run will have.

@@ -20,23 +20,27 @@ from pathlib import Path
 import pytest
 import torch
 from disk_calls import DiskCalls
-from tiny_trainers import QUICK, ppo_trainer
+from tiny_trainers import QUICK, TRAINERS
 
 from minirlhf.run_folder import RunFolder
 
-RANDOM_RUNS = {
-    "td": {"iterations": 18, "critic_target": "td"},
-    "gae": {"iterations": 18, "critic_target": "gae", "ppo_epochs": 1},
-    "adaptive": {"iterations": 18, "kl_target": 0.01, "kl_horizon": 50},
+Case = tuple[str, dict[str, object]]  # stage and settings
+RANDOM_RUNS: dict[str, Case] = {
+    "td": ("ppo", {"iterations": 18, "critic_target": "td"}),
+    "gae": ("ppo", {"iterations": 18, "critic_target": "gae", "ppo_epochs": 1}),
+    "adaptive": ("ppo", {"iterations": 18, "kl_target": 0.01, "kl_horizon": 50}),
+    "reinforce": ("reinforce", {"iterations": 18}),
+    "dpo": ("dpo", {"steps": 18}),
 }
 KILLS = 8  # of each of them
 EVERY = 4  # of the calls that touch the disk
 
 
-def train(folder: Path, settings: dict[str, object], tell: Callable[[], object]) -> None:
+def train(folder: Path, case: Case, tell: Callable[[], object]) -> None:
     """Begin the run, or resume it when it has begun; `tell` is called after each step."""
     resume = (folder / "config.json").exists()
-    for _ in RunFolder(folder, resume=resume).record(ppo_trainer(**settings)):
+    stage, settings = case
+    for _ in RunFolder(folder, resume=resume).record(TRAINERS[stage](**settings)):
         tell()
 
 
@@ -66,9 +70,9 @@ def ended(child: int, reader: int) -> bool:
     return os.WIFEXITED(status)
 
 
-def whole_run(folder: Path, settings: dict[str, object]) -> float:
+def whole_run(folder: Path, case: Case) -> float:
     """The run that nobody kills; gives the seconds of one step, saving included."""
-    child, reader = forked(lambda pipe: train(folder, settings, lambda: os.write(pipe, b".")))
+    child, reader = forked(lambda pipe: train(folder, case, lambda: os.write(pipe, b".")))
     os.read(reader, 1)
     started, steps = time.perf_counter(), 0
     while os.read(reader, 1):
@@ -78,11 +82,11 @@ def whole_run(folder: Path, settings: dict[str, object]) -> float:
     return seconds / max(steps, 1)
 
 
-def killed_at_random(folder: Path, settings: dict[str, object], step_seconds: float) -> dict:
+def killed_at_random(folder: Path, case: Case, step_seconds: float) -> dict:
     """Kill a run `KILLS` times, each time within about two steps, then let it end."""
-    chance, kills, while_saving = random.Random(str(settings)), 0, 0
+    chance, kills, while_saving = random.Random(str(case)), 0, 0
     while True:
-        child, reader = forked(lambda pipe: train(folder, settings, lambda: os.write(pipe, b".")))
+        child, reader = forked(lambda pipe: train(folder, case, lambda: os.write(pipe, b".")))
         if kills < KILLS:
             if kills % 4:  # else perhaps while it starts or loads
                 os.read(reader, 1)
@@ -104,11 +108,11 @@ def killed_before_call(folder: Path, number: int) -> bool:
     def work(pipe: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             DiskCalls(patch, die)
-            train(folder, QUICK, lambda: None)
+            train(folder, ("ppo", QUICK), lambda: None)
 
     if ended(*forked(work)):
         return False
-    ended(*forked(lambda pipe: train(folder, QUICK, lambda: None)))
+    ended(*forked(lambda pipe: train(folder, ("ppo", QUICK), lambda: None)))
     return True
 
 
@@ -116,10 +120,10 @@ def main(folder: Path) -> None:
     """All runs; the folders are compared by the test."""
     torch.set_num_threads(1)
     report: dict[str, object] = {}
-    for name, settings in RANDOM_RUNS.items():
-        step_seconds = whole_run(folder / name / "whole", settings)
-        report[name] = killed_at_random(folder / name / "killed", settings, step_seconds)
-    whole_run(folder / "calls" / "whole", QUICK)
+    for name, case in RANDOM_RUNS.items():
+        step_seconds = whole_run(folder / name / "whole", case)
+        report[name] = killed_at_random(folder / name / "killed", case, step_seconds)
+    whole_run(folder / "calls" / "whole", ("ppo", QUICK))
     number = 1
     while killed_before_call(folder / "calls" / f"killed-{number}", number):
         number += EVERY

@@ -13,16 +13,30 @@ from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from minirlhf import Actor, Critic, PPOConfig, RewardModel, RewardModelConfig, SFTConfig
+from minirlhf import (
+    Actor,
+    Critic,
+    DPOConfig,
+    GRPOConfig,
+    PPOConfig,
+    ReinforceConfig,
+    RewardModel,
+    RewardModelConfig,
+    RLOOConfig,
+    SFTConfig,
+)
 from minirlhf.backbone import add_missing_pad
 from minirlhf.config import as_dict
 from minirlhf.data import encode_prompts, pad_prompts
 
-CONFIGS = (SFTConfig, RewardModelConfig, PPOConfig)
+CONFIGS = (
+    SFTConfig, RewardModelConfig, PPOConfig, ReinforceConfig, RLOOConfig, GRPOConfig, DPOConfig,
+)  # fmt: skip
 POSITIVE_INT = [0, -1, 1.0, 2.5, True, "3", None, math.nan]
 POSITIVE = [0, -0.1, math.nan, math.inf, True, "1", None]
 NOT_NEGATIVE = [-0.1, math.nan, math.inf, True, "0", None]
 UNIT = [-0.01, 1.01, math.nan, True, None]
+BOOL = [0, 1, None, "no"]
 SEED = [0.5, True, None, "0", 2**63, -(2**63) - 1]
 
 
@@ -30,6 +44,14 @@ def without_none(values: list[object]) -> list[object]:
     return [value for value in values if value is not None]
 
 
+ONLINE: dict[str, list[object]] = {
+    "iterations": POSITIVE_INT, "batch_size": POSITIVE_INT,
+    "minibatch_size": without_none(POSITIVE_INT), "microbatch_size": without_none(POSITIVE_INT),
+    "max_response_tokens": POSITIVE_INT, "actor_lr": POSITIVE, "grad_clip": POSITIVE,
+    "kl_coef": NOT_NEGATIVE, "kl_estimator": ["k4", "", None], "gamma": UNIT,
+    "score_clip": without_none(POSITIVE), "missing_eos_penalty": NOT_NEGATIVE,
+    "temperature": POSITIVE, "precision": ["float16", "bf16", None], "seed": SEED,
+}  # fmt: skip
 BAD: dict[type, dict[str, list[object]]] = {
     SFTConfig: {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "grad_clip": POSITIVE,
@@ -41,16 +63,21 @@ BAD: dict[type, dict[str, list[object]]] = {
         "max_response_tokens": POSITIVE_INT, "seed": SEED,
     },
     PPOConfig: {
-        "iterations": POSITIVE_INT, "batch_size": POSITIVE_INT, "minibatch_size": POSITIVE_INT,
-        "microbatch_size": without_none(POSITIVE_INT), "ppo_epochs": POSITIVE_INT,
-        "max_response_tokens": POSITIVE_INT, "actor_lr": POSITIVE, "critic_lr": POSITIVE,
-        "grad_clip": POSITIVE, "kl_coef": NOT_NEGATIVE, "kl_estimator": ["k4", "", None],
-        "kl_target": without_none(POSITIVE), "kl_horizon": POSITIVE_INT,
-        "critic_target": ["mc", "", None], "gamma": UNIT, "lam": UNIT, "clip_range": POSITIVE,
-        "value_clip_range": without_none(POSITIVE), "score_clip": without_none(POSITIVE),
-        "missing_eos_penalty": NOT_NEGATIVE, "whiten_advantages": [0, 1, None, "no"],
-        "target_kl": without_none(POSITIVE), "temperature": POSITIVE,
-        "precision": ["float16", "bf16", None], "seed": SEED,
+        **ONLINE, "minibatch_size": POSITIVE_INT, "ppo_epochs": POSITIVE_INT,
+        "critic_lr": POSITIVE, "kl_target": without_none(POSITIVE), "kl_horizon": POSITIVE_INT,
+        "critic_target": ["mc", "", None], "lam": UNIT, "clip_range": POSITIVE,
+        "value_clip_range": without_none(POSITIVE), "whiten_advantages": BOOL,
+        "target_kl": without_none(POSITIVE),
+    },
+    ReinforceConfig: {**ONLINE, "baseline_decay": UNIT},
+    RLOOConfig: {**ONLINE, "group_size": [1, *POSITIVE_INT], "gamma": [0, 0.99, *UNIT]},
+    GRPOConfig: {
+        **ONLINE, "group_size": [1, *POSITIVE_INT], "gamma": [0, 0.99, *UNIT],
+        "divide_by_std": BOOL, "clip_range": POSITIVE, "epochs": POSITIVE_INT,
+    },
+    DPOConfig: {
+        "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "kl_coef": POSITIVE,
+        "grad_clip": POSITIVE, "held_out": [0, 1, *UNIT], "seed": SEED,
     },
 }  # fmt: skip
 CASES = [
@@ -88,8 +115,17 @@ def test_values_at_the_edge_are_accepted() -> None:
 
 
 def test_a_minibatch_is_part_of_the_batch() -> None:
-    with pytest.raises(ValueError, match="minibatch_size 4 is larger than batch_size 3"):
-        PPOConfig(batch_size=3, minibatch_size=4)
+    for config in (PPOConfig, ReinforceConfig):
+        with pytest.raises(ValueError, match="minibatch_size 4 is larger than batch_size 3"):
+            config(batch_size=3, minibatch_size=4)
+    assert ReinforceConfig(batch_size=3).minibatch_size is None  # the whole of it
+
+
+@pytest.mark.parametrize("config", [RLOOConfig, GRPOConfig])
+def test_a_batch_is_made_of_whole_groups(config: type) -> None:
+    with pytest.raises(ValueError, match="batch_size 10 is no multiple of group_size 4; every"):
+        config(batch_size=10, minibatch_size=10, group_size=4)
+    assert config(batch_size=12, minibatch_size=5, group_size=4).batch_size == 12
 
 
 def test_the_defaults_that_were_agreed_on() -> None:

@@ -23,6 +23,11 @@ SIGNATURES = {
     "critic_loss": "values, old_values, targets, response_mask, *, value_clip_range=0.2",
     "preference_loss": "chosen_scores, rejected_scores, *, margin=None",
     "sft_loss": "logits, token_ids, mask",
+    "reinforce_advantages": "returns, response_mask, *, baseline",
+    "rloo_advantages": "rewards, response_mask, *, group_size",
+    "grpo_advantages": "scores, response_mask, *, group_size, divide_by_std=True, score_clip=None",
+    "implicit_rewards": "log_probs, ref_log_probs, response_mask, *, kl_coef",
+    "dpo_loss": "chosen_scores, rejected_scores",
 }
 
 
@@ -48,6 +53,7 @@ def good(name: str) -> dict[str, Any]:
     extra = {
         "kl_coef": 0.1, "gamma": 0.9, "lam": 0.9, "x": BATCH.rewards, "mask": BATCH.response_mask,
         "chosen_scores": BATCH.scores, "rejected_scores": BATCH.scores + 1,
+        "returns": BATCH.rewards, "baseline": 0.5, "group_size": 2,
     }  # fmt: skip
     names = re.findall(r"(\w+)(?:,|$)", re.sub(r"\w+=[^,]+", "", SIGNATURES[name]))
     return {key: extra[key] if key in extra else getattr(BATCH, key) for key in names}
@@ -70,6 +76,7 @@ TENSORS = [
     for name in SIGNATURES
     for argument, value in good(name).items()
     if isinstance(value, torch.Tensor)
+    if (name, argument) != ("grpo_advantages", "response_mask")  # any width goes with (B,) scores
 ]
 
 
@@ -134,6 +141,9 @@ BAD_NUMBERS = [
     *[("critic_loss", "value_clip_range", bad) for bad in (0.0, -0.2, math.nan)],
     *[("per_token_rewards", "kl_coef", bad) for bad in (-0.1, math.nan, math.inf)],
     *[("per_token_rewards", "score_clip", bad) for bad in (-5.0, math.nan)],
+    *[("grpo_advantages", "score_clip", bad) for bad in (-5.0, math.nan)],
+    *[("implicit_rewards", "kl_coef", bad) for bad in (0.0, -0.1, math.nan, math.inf)],
+    *[(f"{name}_advantages", "group_size", bad) for name in ("rloo", "grpo") for bad in (1, 3, 0)],
 ]
 
 

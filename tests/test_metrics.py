@@ -6,25 +6,29 @@ import pytest
 import torch
 from strategies import mask_of
 from tiny_models import EOS, TOKENIZER, four_roles, ragged
-from tiny_trainers import PROMPTS, QUICK, reward_trainer, sft_trainer
+from tiny_trainers import PROMPTS, QUICK, TRAINERS
 from torch import Tensor
 
 from minirlhf import METRICS, PPOConfig, PPOTrainer, Rollout, collect_rollout
 from minirlhf.metrics import approx_kl, explained_variance, share_beyond
-from minirlhf.ppo_metrics import UpdateMetrics, rollout_metrics
+from minirlhf.online_metrics import UpdateMetrics, critic_metrics, rollout_metrics
 
 
 def test_every_metric_is_in_the_table_and_no_entry_is_dead() -> None:
     ppo = PPOTrainer(*four_roles(), PROMPTS, PPOConfig(**QUICK), judge=lambda *_: 1.0)
     seen = {
         trainer.stage: {name for record in trainer for name in record.metrics}
-        for trainer in (sft_trainer(), reward_trainer(), ppo)
+        for trainer in (ppo, *(TRAINERS[stage]() for stage in TRAINERS if stage != "ppo"))
     }
     assert set().union(*seen.values()) == METRICS.keys()
     assert seen["sft"] == {"sft_loss", "grad_norm", "lr", "seconds"}
     assert seen["reward"] == {
         "preference_loss", "accuracy", "held_out_accuracy", "grad_norm", "lr", "seconds",
     }  # fmt: skip
+    assert seen["dpo"] - seen["reward"] == {
+        "dpo_loss", "reward_margin", "chosen_reward", "rejected_reward",
+    }  # fmt: skip
+    assert seen["reinforce"] - seen["rloo"] == {"baseline"} and seen["rloo"] < seen["ppo"]
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -147,7 +151,7 @@ def test_uncounted_tokens_are_in_no_metric() -> None:
     assert all(math.isfinite(value) for value in numbers.values())
     for name in ("kl", "entropy", "old_values"):
         getattr(rollout, name)[~rollout.response_mask] = math.nan
-    averages = rollout_metrics(rollout)
+    averages = rollout_metrics(rollout) | critic_metrics(rollout)
     assert averages["length"] == 1.0
     assert all(math.isfinite(averages[name]) for name in ("kl", "entropy", "value_mean"))
     assert 0 < averages["entropy"] < math.log(len(TOKENIZER)) and EOS < len(TOKENIZER)

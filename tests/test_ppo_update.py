@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from minirlhf import PPOTrainer, Rollout
-from minirlhf.ppo_metrics import UpdateMetrics
+from minirlhf.online_metrics import UpdateMetrics
 
 # far enough and narrow enough that both clips bind, and the gradient is clipped too
 BOLD = {

@@ -12,7 +12,7 @@ import pytest
 import torch
 from disk_calls import DiskCalls
 from safetensors.torch import load_file
-from tiny_trainers import PROMPTS, QUICK, TRAINERS, ppo_trainer, state, tree
+from tiny_trainers import CRITIC_FREE, PROMPTS, QUICK, TRAINERS, ppo_trainer, state, tree
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -34,6 +34,10 @@ CASES = {
     "ppo gae, microbatches": ("ppo", {"critic_target": "gae", "microbatch_size": 2}),
     "ppo adaptive kl": ("ppo", {"kl_target": 0.01, "kl_horizon": 50}),
     "ppo early stop": ("ppo", {"target_kl": 1e-9}),
+    "dpo": ("dpo", {}),
+    "reinforce": ("reinforce", {}),
+    "rloo": ("rloo", {}),
+    "grpo": ("grpo", {}),
 }
 
 
@@ -186,13 +190,15 @@ def test_the_same_trainer_may_go_on(tmp_path: Path) -> None:
     assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
 
 
-def test_ppo_may_be_made_longer(tmp_path: Path) -> None:
-    run(tmp_path / "whole", ppo_trainer(iterations=5))
-    run(tmp_path / "parts", ppo_trainer(iterations=3))
-    run(tmp_path / "parts", ppo_trainer(iterations=5), resume=True)
+@pytest.mark.parametrize("stage", ["ppo", *CRITIC_FREE])
+def test_stage_3_may_be_made_longer(tmp_path: Path, stage: str) -> None:
+    trainer = TRAINERS[stage]
+    run(tmp_path / "whole", trainer(iterations=5))
+    run(tmp_path / "parts", trainer(iterations=3))
+    run(tmp_path / "parts", trainer(iterations=5), resume=True)
     assert tree(tmp_path / "whole") == tree(tmp_path / "parts")
     with pytest.raises(ValueError, match="at step 5 already, beyond 4"):
-        run(tmp_path / "parts", ppo_trainer(iterations=4), resume=True)
+        run(tmp_path / "parts", trainer(iterations=4), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +219,10 @@ def test_other_settings_are_refused(
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("stage", ["sft", "reward"])
-def test_steps_of_stages_1_and_2_may_not_change(tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize("stage", ["sft", "reward", "dpo"])
+def test_steps_that_the_learning_rate_was_planned_over_may_not_change(
+    tmp_path: Path, stage: str
+) -> None:
     stop_after(tmp_path, TRAINERS[stage](), 2)
     with pytest.raises(ValueError, match=r"steps was 6 and is now 7\. Only the device may change"):
         run(tmp_path, TRAINERS[stage](steps=7), resume=True)

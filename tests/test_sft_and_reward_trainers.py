@@ -1,4 +1,7 @@
-"""Stages 1 and 2: what is counted, what is learned, what is held out, how scores are scaled."""
+"""Stages 1 and 2: what is counted, what is learned, what is held out, how scores are scaled.
+
+What DPO shares with them is tested with them.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +10,15 @@ from itertools import pairwise
 import pytest
 import torch
 from tiny_models import EOS, TOKENIZER, plain_head_of, plain_log_probs_of, same_bits, weights
-from tiny_trainers import PAIRS, PROMPTS, SFT_ROWS, reward_trainer, sft_trainer, tiny_actor
+from tiny_trainers import (
+    PAIRS,
+    PROMPTS,
+    SFT_ROWS,
+    dpo_trainer,
+    reward_trainer,
+    sft_trainer,
+    tiny_actor,
+)
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -84,7 +95,7 @@ def test_the_learning_rate_warms_up_and_falls_to_next_to_0() -> None:
     assert [warmup_cosine(0, n, 2.0) for n in (1, 2, 20)] == [2.0] * 3
 
 
-@pytest.mark.parametrize("make", [sft_trainer, reward_trainer])
+@pytest.mark.parametrize("make", [sft_trainer, reward_trainer, dpo_trainer])
 def test_steps_follow_the_schedule_and_clip(make: Callable[..., Trainer]) -> None:
     trainer = make(steps=4, lr=0.01, grad_clip=1e-3)
     (role,) = trainer.roles.values()
@@ -99,12 +110,14 @@ def test_steps_follow_the_schedule_and_clip(make: Callable[..., Trainer]) -> Non
             # AdamW's first moment is a tenth of the clipped gradient
             momenta = [optimizer.state[p]["exp_avg"] for p in role.parameters()]
             norm = torch.cat([m.flatten() for m in momenta]).norm() / 0.1
-            assert float(norm) == pytest.approx(1e-3, rel=1e-3) and record.metrics["grad_norm"] > 1
+            assert (
+                float(norm) == pytest.approx(1e-3, rel=1e-3) and record.metrics["grad_norm"] > 0.1
+            )
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.95)
     assert optimizer.param_groups[0]["weight_decay"] == 0.0
 
 
-@pytest.mark.parametrize("make", [sft_trainer, reward_trainer])
+@pytest.mark.parametrize("make", [sft_trainer, reward_trainer, dpo_trainer])
 def test_the_seed_decides_stage_1_and_2(make: Callable[..., Trainer]) -> None:
     def run(seed: int) -> tuple[list[float], list[torch.Tensor]]:
         trainer = make(steps=3, seed=seed)
@@ -116,7 +129,7 @@ def test_the_seed_decides_stage_1_and_2(make: Callable[..., Trainer]) -> None:
     assert not same_bits(first[1], other[1])
 
 
-@pytest.mark.parametrize("make", [sft_trainer, reward_trainer])
+@pytest.mark.parametrize("make", [sft_trainer, reward_trainer, dpo_trainer])
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
 def test_a_broken_step_is_not_taken(make: Callable[..., Trainer], broken: str) -> None:
     trainer = make(steps=4)

@@ -42,7 +42,7 @@ from minirlhf import (
     collect_rollout,
 )  # fmt: skip
 from minirlhf.batch import Rollout
-from minirlhf.ppo_metrics import UpdateMetrics
+from minirlhf.online_metrics import UpdateMetrics
 
 # Llama and Qwen2 compute their norms and softmax in float32 whatever the weights are.
 EXACT = [

@@ -1,15 +1,30 @@
 """The smallest trainers that still do everything: one layer of width 16 on café words."""
 
+import functools
 import json
 from pathlib import Path
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from minirlhf import Actor, Critic, PPOConfig, Reference, RewardModel, RewardModelConfig, SFTConfig
-from minirlhf.ppo_trainer import PPOTrainer
-from minirlhf.reward_trainer import RewardModelTrainer
-from minirlhf.sft_trainer import SFTTrainer
+from minirlhf import (
+    Actor,
+    Critic,
+    DPOConfig,
+    DPOTrainer,
+    GRPOTrainer,
+    PPOConfig,
+    PPOTrainer,
+    Reference,
+    ReinforceTrainer,
+    RewardModel,
+    RewardModelConfig,
+    RewardModelTrainer,
+    RLOOTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+from minirlhf.online_trainer import OnlineTrainer
 from minirlhf.trainer import Trainer
 from minirlhf.worlds.cafe import build_tokenizer
 
@@ -85,7 +100,32 @@ def ppo_trainer(**settings: object) -> PPOTrainer:
     return PPOTrainer(actor, reference, critic, reward_model, PROMPTS, config)
 
 
-TRAINERS = {"sft": sft_trainer, "reward": reward_trainer, "ppo": ppo_trainer}
+CRITIC_FREE = {"reinforce": ReinforceTrainer, "rloo": RLOOTrainer, "grpo": GRPOTrainer}
+
+
+def critic_free_trainer(stage: str, **settings: object) -> OnlineTrainer:
+    """One of `CRITIC_FREE`; those with groups answer each prompt twice."""
+    trainer = CRITIC_FREE[stage]
+    small = {"iterations": 6, "batch_size": 4, "minibatch_size": 2, "max_response_tokens": 6}
+    group = {} if stage == "reinforce" else {"group_size": 2}
+    config = trainer.config_class(**{**small, **group, **settings})
+    actor, reward_model = tiny_actor(), RewardModel.from_actor(tiny_actor(), seed=1)
+    return trainer(actor, Reference.from_actor(actor), reward_model, PROMPTS, config)
+
+
+def dpo_trainer(**settings: object) -> DPOTrainer:
+    config = DPOConfig(**{"steps": 6, "batch_size": 4, **settings})
+    actor = tiny_actor()
+    return DPOTrainer(actor, Reference.from_actor(actor), PAIRS, config)
+
+
+TRAINERS = {
+    "sft": sft_trainer,
+    "reward": reward_trainer,
+    "ppo": ppo_trainer,
+    "dpo": dpo_trainer,
+    **{stage: functools.partial(critic_free_trainer, stage) for stage in CRITIC_FREE},
+}
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,9 @@ from minirlhf.cli.show import as_text, console
 
 
 def chat(
-    run: Annotated[Path, typer.Option(help="Folder of a PPO run (ppo --out, demo --out).")],
+    run: Annotated[
+        Path, typer.Option(help="Folder of a run of ppo, reinforce, rloo, grpo, dpo or demo.")
+    ],
     prompt: Annotated[
         str | None, typer.Argument(help="What to answer; left out, you are asked for prompts.")
     ] = None,
@@ -22,7 +24,7 @@ def chat(
     seed: Annotated[int, typer.Option(help="Decides what is sampled.")] = 0,
     device: Device = None,
 ) -> None:
-    """Ask the model before and after PPO, with the same noise."""
+    """Ask the model before and after RLHF, with the same noise."""
     from minirlhf.backbone import pick_device
 
     if max_response_tokens < 1 or not 0 < temperature < float("inf"):
@@ -53,7 +55,7 @@ def ask() -> str:
 def answers(
     four: FourModels, prompt: str, max_response_tokens: int, temperature: float, seed: int
 ) -> Table:
-    """Both answers with their scores, and in the café their gold reward."""
+    """Both answers with their scores, where there is a Reward model; in the café, gold too."""
     from minirlhf.actor import Actor
     from minirlhf.data import check_lengths, decode_responses, encode_prompts, pad_prompts
     from minirlhf.worlds.cafe.recipe import judge
@@ -62,8 +64,9 @@ def answers(
     ids = encode_prompts(tokenizer, [prompt])
     check_lengths(four.actor.model, ids, max_response_tokens)
     batch = pad_prompts(ids, four.actor.filler).to(four.actor.device)
-    gold = is_cafe(four)
-    table = Table("", "answer", "proxy", *(["gold"] if gold else []), show_lines=True)
+    gold, scorer = is_cafe(four), four.reward_model
+    proxies = ["proxy"] if scorer is not None else []  # a DPO run has none
+    table = Table("", "answer", *proxies, *(["gold"] if gold else []), show_lines=True)
     before = Actor(four.reference.model, tokenizer)
     for name, actor in (("SFT", before), ("RLHF", four.actor)):
         responses = actor.generate(
@@ -71,7 +74,9 @@ def answers(
         )
         y, mask = responses.response_ids, responses.response_mask
         text = decode_responses(tokenizer, y, mask)[0]
-        cells = [name, text, f"{float(four.reward_model.scores(batch, y, mask)):+.2f}"]
+        cells = [name, text]
+        if scorer is not None:
+            cells.append(f"{float(scorer.scores(batch, y, mask)):+.2f}")
         if gold:
             cells.append(f"{judge(prompt, text, bool(responses.ended[0])):+.2f}")
         table.add_row(*map(as_text, cells))

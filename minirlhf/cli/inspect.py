@@ -26,7 +26,10 @@ def inspect(
     ),
     run: Annotated[
         Path | None,
-        typer.Option(help="Folder of a PPO run.", show_default="the café before PPO"),
+        typer.Option(
+            help="Folder of a run of ppo, reinforce, rloo, grpo or demo.",
+            show_default="the café before PPO",
+        ),
     ] = None,
     kl_coef: Annotated[float, typer.Option(help="β, reward units per nat.")] = 0.05,
     gamma: Annotated[float, typer.Option(help="γ, the discount.")] = 1.0,
@@ -45,6 +48,8 @@ def inspect(
         kl_coef=kl_coef, gamma=gamma, lam=lam, max_response_tokens=max_response_tokens, seed=seed
     )
     four = load_four_models(run, pick_device(device))
+    if four.reward_model is None:
+        raise ValueError(f"the run in {run} is of DPO, which has no Reward model to look at")
     tokenizer = four.actor.tokenizer
     ids = encode_prompts(tokenizer, [prompt])
     check_lengths(four.actor.model, ids, max_response_tokens)
@@ -59,6 +64,8 @@ def inspect(
     console.print(Text(prompt))
     console.print(token_table(rollout, tokenizer))
     console.print(Text(sums(rollout, config)))
+    if four.critic is None:
+        console.print("no Critic here: V_t = 0, so that Â_t is all the reward still to come")
 
 
 def token_table(rollout: "Rollout", tokenizer: "PreTrainedTokenizerBase", row: int = 0) -> Table:

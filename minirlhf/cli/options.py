@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from minirlhf.config import OnlineConfig
+
 
 def setting(text: str, default: object) -> Any:
     """An option that goes into the settings; left out, it is `default`, or on --resume the run's.
@@ -30,4 +32,24 @@ Device = Annotated[
 ]
 SaveEvery = Annotated[
     int, typer.Option(min=1, help="Steps between checkpoints; a kill loses these at most.")
+]
+
+# stage 3
+Reward = Annotated[
+    str | None, typer.Option(help="The reward model of stage 2: a folder, or a Hub name.")
+]
+Data = Annotated[str | None, typer.Option(help="JSONL or Hub data set with prompt.")]
+Iterations = Annotated[
+    int | None, setting("Rollouts, each with its update.", OnlineConfig.iterations)
+]
+KLCoef = Annotated[float | None, setting("β: what a nat of KL costs.", OnlineConfig.kl_coef)]
+BatchSize = Annotated[int | None, setting("Responses per rollout.", OnlineConfig.batch_size)]
+MicrobatchSize = Annotated[
+    int | None, setting("Responses per forward pass, to save memory.", "the minibatch")
+]
+MaxResponseTokens = Annotated[
+    int | None, setting("Longest response, EOS included.", OnlineConfig.max_response_tokens)
+]
+Precision = Annotated[
+    str | None, setting("float32, or bfloat16 by autocast.", OnlineConfig.precision)
 ]

@@ -1,4 +1,4 @@
-"""What `sft`, `reward` and `ppo` share: settings from options, and a trainer run in its folder."""
+"""What the commands that train share: settings from options, and a trainer run in its folder."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,12 +8,29 @@ from typing import Any, TypeVar
 from minirlhf.backbone import Role
 from minirlhf.cli.errors import Interrupted
 from minirlhf.cli.show import console, follow
-from minirlhf.config import PPOConfig, RewardModelConfig, SFTConfig
+from minirlhf.config import (
+    AnyConfig,
+    DPOConfig,
+    GRPOConfig,
+    PPOConfig,
+    ReinforceConfig,
+    RewardModelConfig,
+    RLOOConfig,
+    SFTConfig,
+)
 from minirlhf.run_folder import RunFolder
 from minirlhf.trainer import Trainer
 
-Config = TypeVar("Config", SFTConfig, RewardModelConfig, PPOConfig)
-STAGES: dict[type, str] = {SFTConfig: "sft", RewardModelConfig: "reward", PPOConfig: "ppo"}
+Config = TypeVar("Config", bound=AnyConfig)
+STAGES: dict[type, str] = {
+    SFTConfig: "sft",
+    RewardModelConfig: "reward",
+    PPOConfig: "ppo",
+    ReinforceConfig: "reinforce",
+    RLOOConfig: "rloo",
+    GRPOConfig: "grpo",
+    DPOConfig: "dpo",
+}
 
 
 def plan(
@@ -26,7 +43,7 @@ def plan(
     """Settings and sources of the run: what was given, else the run's own, else the default.
 
     Args:
-        config_class: SFTConfig, RewardModelConfig or PPOConfig.
+        config_class: one of `STAGES`.
         out: folder of the run.
         resume: take what is not given from the run that is there.
         sources: where models and data come from; None = not given.

@@ -1,4 +1,4 @@
-"""`minirlhf sft`, `reward` and `ppo`: the three stages on models and data of your own.
+"""`minirlhf sft`, `reward` and `dpo`: training on rows of your own, without sampling.
 
 Everything is checked before anything is written. Each run is a folder (`minirlhf.run_folder`), and
 `--resume` goes on with it after Ctrl-C, a kill or a power cut as if nothing had happened.
@@ -11,7 +11,7 @@ import typer
 from minirlhf.backbone import pick_device
 from minirlhf.cli.options import Device, Model, Out, Resume, SaveEvery, Seed, setting
 from minirlhf.cli.runs import plan, say_next, train
-from minirlhf.config import PPOConfig, RewardModelConfig, SFTConfig
+from minirlhf.config import DPOConfig, RewardModelConfig, SFTConfig
 from minirlhf.run_folder import RunFolder
 
 
@@ -89,76 +89,35 @@ def reward(
     )
 
 
-def ppo(
+def dpo(
     out: Out,
     model: Model = None,
-    reward: Annotated[
-        str | None, typer.Option(help="The reward model of stage 2: a folder, or a Hub name.")
+    data: Annotated[
+        str | None, typer.Option(help="JSONL or Hub data set with prompt, chosen and rejected.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="JSONL or Hub data set with prompt.")] = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
-    iterations: Annotated[
-        int | None, setting("Rollouts, each with its update.", PPOConfig.iterations)
-    ] = None,
+    steps: Annotated[int | None, setting("Optimiser steps.", DPOConfig.steps)] = None,
+    batch_size: Annotated[int | None, setting("Pairs per step.", DPOConfig.batch_size)] = None,
     kl_coef: Annotated[
-        float | None, setting("β: what a nat of KL costs.", PPOConfig.kl_coef)
+        float | None, setting("β: what a nat of KL costs.", DPOConfig.kl_coef)
     ] = None,
-    critic_target: Annotated[
-        str | None, setting("td: R_t + γV_{t+1}; gae: Â_t + V_t.", PPOConfig.critic_target)
-    ] = None,
-    batch_size: Annotated[
-        int | None, setting("Responses per rollout.", PPOConfig.batch_size)
-    ] = None,
-    minibatch_size: Annotated[
-        int | None, setting("Responses per optimiser step.", "64, or the batch if smaller")
-    ] = None,
-    microbatch_size: Annotated[
-        int | None, setting("Responses per forward pass, to save memory.", "the minibatch")
-    ] = None,
-    max_response_tokens: Annotated[
-        int | None, setting("Longest response, EOS included.", PPOConfig.max_response_tokens)
-    ] = None,
-    actor_lr: Annotated[float | None, setting("Of the Actor.", PPOConfig.actor_lr)] = None,
-    critic_lr: Annotated[float | None, setting("Of the Critic.", PPOConfig.critic_lr)] = None,
-    precision: Annotated[
-        str | None, setting("float32, or bfloat16 by autocast.", PPOConfig.precision)
-    ] = None,
-    save_every: SaveEvery = 1,
+    lr: Annotated[float | None, setting("Peak learning rate.", DPOConfig.lr)] = None,
+    save_every: SaveEvery = 20,
 ) -> None:
-    """Stage 3: PPO; --model is the Actor of stage 1, --reward the model of stage 2."""
+    """DPO instead of stages 2 and 3: preferences train the Actor; --model is that of stage 1."""
     from minirlhf.actor import Actor
-    from minirlhf.critic import Critic
-    from minirlhf.data import PROMPT_COLUMNS, read_rows
-    from minirlhf.ppo_trainer import PPOTrainer
+    from minirlhf.data import PREFERENCE_COLUMNS, read_rows
+    from minirlhf.dpo_trainer import DPOTrainer
     from minirlhf.reference import Reference
-    from minirlhf.reward_model import RewardModel
 
-    if minibatch_size is None and batch_size is not None and not resume:
-        minibatch_size = min(batch_size, PPOConfig.minibatch_size)
-    given = {
-        "seed": seed,
-        "iterations": iterations,
-        "kl_coef": kl_coef,
-        "critic_target": critic_target,
-        "batch_size": batch_size,
-        "minibatch_size": minibatch_size,
-        "microbatch_size": microbatch_size,
-        "max_response_tokens": max_response_tokens,
-        "actor_lr": actor_lr,
-        "critic_lr": critic_lr,
-        "precision": precision,
-    }
-    wanted = {"model": model, "reward": reward, "data": data}
-    config, sources = plan(PPOConfig, out, resume, wanted, given)
+    given = {"seed": seed, "steps": steps, "batch_size": batch_size, "kl_coef": kl_coef, "lr": lr}
+    config, sources = plan(DPOConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
-    rows = read_rows(sources["data"], PROMPT_COLUMNS)
+    rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
     actor = Actor.from_pretrained(sources["model"], device=target)
-    scorer = RewardModel.from_pretrained(sources["reward"], device=target)
-    reference, critic = Reference.from_actor(actor), Critic.from_reward_model(scorer)
-    prompts = [row["prompt"] for row in rows]
-    trainer = PPOTrainer(actor, reference, critic, scorer, prompts, config)
+    trainer = DPOTrainer(actor, Reference.from_actor(actor), rows, config)
     run = RunFolder(out, resume=resume, sources=sources, rows=rows)
-    train(run, trainer, ("score", "kl", "length", "explained_variance"), save_every)
+    train(run, trainer, ("dpo_loss", "accuracy", "reward_margin"), save_every)
     say_next("chat", run=out)

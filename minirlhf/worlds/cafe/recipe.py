@@ -12,15 +12,28 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from minirlhf.actor import Actor
-from minirlhf.config import PPOConfig, RewardModelConfig, SFTConfig
+from minirlhf.config import (
+    DPOConfig,
+    GRPOConfig,
+    PPOConfig,
+    ReinforceConfig,
+    RewardModelConfig,
+    RLOOConfig,
+    SFTConfig,
+)
 from minirlhf.course_files import course_folder
 from minirlhf.critic import Critic
 from minirlhf.data import Row, decode_responses, encode_prompts, pad_prompts
+from minirlhf.dpo_trainer import DPOTrainer
+from minirlhf.grpo_trainer import GRPOTrainer
 from minirlhf.noise import HEAD_INIT, PROMPT_ORDER, key
+from minirlhf.online_trainer import OnlineTrainer
 from minirlhf.ppo_trainer import PPOTrainer
 from minirlhf.reference import Reference
+from minirlhf.reinforce_trainer import ReinforceTrainer
 from minirlhf.reward_model import RewardModel
 from minirlhf.reward_trainer import RewardModelTrainer
+from minirlhf.rloo_trainer import RLOOTrainer
 from minirlhf.sft_trainer import SFTTrainer
 from minirlhf.worlds import cafe
 
@@ -105,6 +118,23 @@ def ppo_trainer(
         config,
         judge=judge,
     )
+
+
+def critic_free_trainer(
+    actor: Actor, reward_model: RewardModel, config: ReinforceConfig | RLOOConfig | GRPOConfig
+) -> OnlineTrainer:
+    """Stage 3 with the algorithm that the configuration belongs to; else as `ppo_trainer`."""
+    algorithms: tuple[type[OnlineTrainer], ...] = (ReinforceTrainer, RLOOTrainer, GRPOTrainer)
+    (algorithm,) = (a for a in algorithms if isinstance(config, a.config_class))
+    reference = Reference.from_actor(actor)
+    return algorithm(actor, reference, reward_model, cafe.PROMPTS, config, judge=judge)
+
+
+def dpo_trainer(actor: Actor, pairs: int = 2000, config: DPOConfig | None = None) -> DPOTrainer:
+    """DPO on the pairs that would have made a reward model."""
+    config = config or DPOConfig()
+    rows = compare_samples(actor, pairs, seed=config.seed)
+    return DPOTrainer(actor, Reference.from_actor(actor), rows, config)
 
 
 def judge(prompt: str, response: str, ended: bool) -> float:

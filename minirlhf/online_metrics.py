@@ -1,11 +1,11 @@
-"""The numbers of one PPO iteration, gathered from its rollout and its update."""
+"""The numbers of one iteration of stage 3, gathered from its rollout and its update."""
 
 from collections import defaultdict
 
 from torch import Tensor
 
 from minirlhf.batch import Rollout
-from minirlhf.config import PPOConfig
+from minirlhf.config import OnlineConfig
 from minirlhf.masks import masked, masked_mean
 from minirlhf.metrics import approx_kl, explained_variance, share_beyond
 
@@ -20,6 +20,13 @@ def rollout_metrics(rollout: Rollout) -> dict[str, float]:
         "length": float(rollout.lengths.float().mean()),
         "eos_rate": float(rollout.ended.float().mean()),
         "entropy": float(masked_mean(rollout.entropy, mask)),
+    }
+
+
+def critic_metrics(rollout: Rollout) -> dict[str, float]:
+    """What the rollout says about the Critic before this update."""
+    mask = rollout.response_mask
+    return {
         "value_mean": float(masked_mean(rollout.old_values, mask)),
         "return_mean": float(masked_mean(rollout.returns, mask)),
         "explained_variance": float(explained_variance(rollout.old_values, rollout.returns, mask)),
@@ -32,8 +39,11 @@ class UpdateMetrics:
     `add_batch` is called once a microbatch and `close_step` once an optimiser step.
     """
 
-    def __init__(self, config: PPOConfig) -> None:
-        self._config = config
+    def __init__(self, config: OnlineConfig) -> None:
+        # settings that not every algorithm has
+        self._clip_range: float | None = getattr(config, "clip_range", None)
+        self._value_clip_range: float | None = getattr(config, "value_clip_range", None)
+        self._target_kl: float | None = getattr(config, "target_kl", None)
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._ratio_max = 0.0
         self._ratio_error_first: float | None = None
@@ -47,21 +57,18 @@ class UpdateMetrics:
         self._sums[name] += value
 
     def add_batch(
-        self,
-        batch: Rollout,
-        log_probs: Tensor,
-        values: Tensor,
-        share: float,
+        self, batch: Rollout, log_probs: Tensor, values: Tensor | None, share: float
     ) -> None:
-        """Add a microbatch that has `share` of the step's tokens."""
+        """Add a microbatch that has `share` of the step's tokens; `values` None = no Critic."""
         mask, weight = batch.response_mask, share
         log_ratio = masked(log_probs, mask) - masked(batch.old_log_probs, mask)
         ratio = log_ratio.exp()
         self.add("ratio_mean", weight * float(masked_mean(ratio, mask)))
-        clipped = share_beyond(ratio - 1.0, self._config.clip_range, mask)
-        self.add("clip_fraction", weight * float(clipped))
-        if self._config.value_clip_range is not None:
-            moved = share_beyond(values - batch.old_values, self._config.value_clip_range, mask)
+        if self._clip_range is not None:
+            clipped = share_beyond(ratio - 1.0, self._clip_range, mask)
+            self.add("clip_fraction", weight * float(clipped))
+        if values is not None and self._value_clip_range is not None:
+            moved = share_beyond(values - batch.old_values, self._value_clip_range, mask)
             self.add("value_clip_fraction", weight * float(moved))
         self._step_approx_kl += weight * float(approx_kl(log_ratio, mask))
         if mask.any():
@@ -74,8 +81,7 @@ class UpdateMetrics:
         if self._ratio_error_first is None:
             self._ratio_error_first = self._first_step_error
         self.add("approx_kl", self._step_approx_kl)
-        target = self._config.target_kl
-        too_far = target is not None and self._step_approx_kl > target
+        too_far = self._target_kl is not None and self._step_approx_kl > self._target_kl
         self._step_approx_kl = 0.0
         self._steps_seen += 1
         self._steps_taken += not too_far

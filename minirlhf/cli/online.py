@@ -1,0 +1,195 @@
+"""`minirlhf ppo`, `reinforce`, `rloo` and `grpo`: stage 3 on models and prompts of your own.
+
+Each command hands its options over as they are (`locals()`); `_online` turns those that are
+settings into the algorithm's configuration, loads the models and trains in the run folder.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from minirlhf.actor import Actor
+from minirlhf.backbone import pick_device
+from minirlhf.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Iterations,
+    KLCoef,
+    MaxResponseTokens,
+    MicrobatchSize,
+    Model,
+    Out,
+    Precision,
+    Resume,
+    Reward,
+    SaveEvery,
+    Seed,
+    setting,
+)
+from minirlhf.cli.runs import plan, say_next, train
+from minirlhf.config import GRPOConfig, OnlineConfig, PPOConfig, ReinforceConfig, RLOOConfig
+from minirlhf.critic import Critic
+from minirlhf.data import PROMPT_COLUMNS, Row, read_rows
+from minirlhf.grpo_trainer import GRPOTrainer
+from minirlhf.online_trainer import OnlineTrainer
+from minirlhf.ppo_trainer import PPOTrainer
+from minirlhf.reference import Reference
+from minirlhf.reinforce_trainer import ReinforceTrainer
+from minirlhf.reward_model import RewardModel
+from minirlhf.rloo_trainer import RLOOTrainer
+from minirlhf.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+SPLIT = "32, or the batch if smaller"
+GROUP = "Responses to each prompt; the batch is a multiple of it."
+
+
+def ppo(
+    out: Out,
+    model: Model = None,
+    reward: Reward = None,
+    data: Data = None,
+    resume: Resume = False,
+    seed: Seed = None,
+    device: Device = None,
+    iterations: Iterations = None,
+    kl_coef: KLCoef = None,
+    critic_target: Annotated[
+        str | None, setting("td: R_t + γV_{t+1}; gae: Â_t + V_t.", PPOConfig.critic_target)
+    ] = None,
+    batch_size: BatchSize = None,
+    minibatch_size: Annotated[int | None, setting("Responses per optimiser step.", SPLIT)] = None,
+    microbatch_size: MicrobatchSize = None,
+    max_response_tokens: MaxResponseTokens = None,
+    actor_lr: Annotated[float | None, setting("Of the Actor.", PPOConfig.actor_lr)] = None,
+    critic_lr: Annotated[float | None, setting("Of the Critic.", PPOConfig.critic_lr)] = None,
+    precision: Precision = None,
+    save_every: SaveEvery = 1,
+) -> None:
+    """Stage 3: PPO; --model is the Actor of stage 1, --reward the model of stage 2."""
+    _online(PPOTrainer, ("score", "kl", "length", "explained_variance"), **locals())
+
+
+def reinforce(
+    out: Out,
+    model: Model = None,
+    reward: Reward = None,
+    data: Data = None,
+    resume: Resume = False,
+    seed: Seed = None,
+    device: Device = None,
+    iterations: Iterations = None,
+    kl_coef: KLCoef = None,
+    baseline_decay: Annotated[
+        float | None,
+        setting("How much of the moving average stays.", ReinforceConfig.baseline_decay),
+    ] = None,
+    batch_size: BatchSize = None,
+    microbatch_size: MicrobatchSize = None,
+    max_response_tokens: MaxResponseTokens = None,
+    actor_lr: Annotated[float | None, setting("Of the Actor.", ReinforceConfig.actor_lr)] = None,
+    precision: Precision = None,
+    save_every: SaveEvery = 1,
+) -> None:
+    """Stage 3 with REINFORCE: no Critic; what earlier batches brought is the baseline."""
+    _online(ReinforceTrainer, ("score", "kl", "length", "baseline"), **locals())
+
+
+def rloo(
+    out: Out,
+    model: Model = None,
+    reward: Reward = None,
+    data: Data = None,
+    resume: Resume = False,
+    seed: Seed = None,
+    device: Device = None,
+    iterations: Iterations = None,
+    kl_coef: KLCoef = None,
+    group_size: Annotated[int | None, setting(GROUP, RLOOConfig.group_size)] = None,
+    batch_size: BatchSize = None,
+    microbatch_size: MicrobatchSize = None,
+    max_response_tokens: MaxResponseTokens = None,
+    actor_lr: Annotated[float | None, setting("Of the Actor.", RLOOConfig.actor_lr)] = None,
+    precision: Precision = None,
+    save_every: SaveEvery = 1,
+) -> None:
+    """Stage 3 with RLOO: no Critic; the other answers to a prompt are the baseline."""
+    _online(RLOOTrainer, ("score", "kl", "length"), **locals())
+
+
+def grpo(
+    out: Out,
+    model: Model = None,
+    reward: Reward = None,
+    data: Data = None,
+    resume: Resume = False,
+    seed: Seed = None,
+    device: Device = None,
+    iterations: Iterations = None,
+    kl_coef: Annotated[
+        float | None, setting("β: what a nat of KL costs.", GRPOConfig.kl_coef)
+    ] = None,
+    group_size: Annotated[int | None, setting(GROUP, GRPOConfig.group_size)] = None,
+    divide_by_std: Annotated[
+        bool | None,
+        setting("Divide by the spread of a group's scores.", GRPOConfig.divide_by_std),
+    ] = None,
+    epochs: Annotated[int | None, setting("Passes over each rollout.", GRPOConfig.epochs)] = None,
+    batch_size: BatchSize = None,
+    minibatch_size: Annotated[int | None, setting("Responses per optimiser step.", SPLIT)] = None,
+    microbatch_size: MicrobatchSize = None,
+    max_response_tokens: MaxResponseTokens = None,
+    actor_lr: Annotated[float | None, setting("Of the Actor.", GRPOConfig.actor_lr)] = None,
+    precision: Precision = None,
+    save_every: SaveEvery = 1,
+) -> None:
+    """Stage 3 with GRPO: no Critic; scores are compared within a group, the KL is in the loss."""
+    _online(GRPOTrainer, ("score", "kl", "length"), **locals())
+
+
+def _online(
+    trainer_class: type[OnlineTrainer],
+    metrics: Sequence[str],
+    *,
+    out: Path,
+    model: str | None,
+    reward: str | None,
+    data: str | None,
+    resume: bool,
+    device: str | None,
+    save_every: int,
+    **given: Any,
+) -> None:
+    """Train with one algorithm; what is not named here goes into its settings."""
+    config_class, batch_size = trainer_class.config_class, given["batch_size"]
+    usual = config_class.minibatch_size
+    if usual and batch_size and given["minibatch_size"] is None and not resume:
+        given["minibatch_size"] = min(batch_size, usual)
+    wanted = {"model": model, "reward": reward, "data": data}
+    config, sources = plan(config_class, out, resume, wanted, given)
+    rows = read_rows(sources["data"], PROMPT_COLUMNS)
+    trainer = _trainer(trainer_class, config, sources, rows, pick_device(device))
+    run = RunFolder(out, resume=resume, sources=sources, rows=rows)
+    train(run, trainer, metrics, save_every)
+    say_next("chat", run=out)
+
+
+def _trainer(
+    trainer_class: type[OnlineTrainer],
+    config: OnlineConfig,
+    sources: Mapping[str, str],
+    rows: Sequence[Row],
+    device: "torch.device",
+) -> OnlineTrainer:
+    """The trainer with its models, loaded from where they are."""
+    prompts = [row["prompt"] for row in rows]
+    actor = Actor.from_pretrained(sources["model"], device=device)
+    scorer = RewardModel.from_pretrained(sources["reward"], device=device)
+    reference = Reference.from_actor(actor)
+    if isinstance(config, PPOConfig):
+        critic = Critic.from_reward_model(scorer)
+        return PPOTrainer(actor, reference, critic, scorer, prompts, config)
+    return trainer_class(actor, reference, scorer, prompts, config)
