@@ -23,6 +23,7 @@ def generate(
     pad_token_id: int,
     temperature: float = 1.0,
     alternatives: int = 0,
+    cache: DynamicCache | None = None,
 ) -> Responses:
     """Sample one response to each prompt; stop when every row has ended.
 
@@ -35,6 +36,8 @@ def generate(
         pad_token_id: fills the places after the end.
         temperature: T > 0.
         alternatives: K > 0 also records the K likeliest tokens at each step.
+        cache: what `model` has read of these prompts already, their last slot excepted at least;
+            None = nothing. Afterwards it holds all slots except the last token that was sampled.
 
     Returns:
         Responses of width R' ≤ R, the longest that was sampled.
@@ -45,8 +48,9 @@ def generate(
     longest = noise.shape[1]
     noise = noise.to(prompts.prompt_ids.device)
     inputs = attention_inputs(prompts.prompt_mask, prompts.prompt_mask.shape[1] + longest)
-    cache = DynamicCache(config=model.config)
-    input_ids, read = prompts.prompt_ids, 0
+    read = 0 if cache is None else cache.get_seq_length()
+    cache = DynamicCache(config=model.config) if cache is None else cache
+    input_ids = prompts.prompt_ids[:, read:]
     ended = torch.zeros_like(prompts.prompt_mask[:, 0])
     lengths = torch.zeros_like(prompts.prompt_ids[:, 0])
     ids, log_probs, tops = [], [], []

@@ -18,8 +18,10 @@ from tiny_models import (
 )  # fmt: skip
 from torch import Tensor
 from torch.testing import assert_close
+from transformers import DynamicCache
 
 from minirlhf import Actor, Prompts, Responses
+from minirlhf.backbone import attention_inputs
 from minirlhf.data import pad_prompts
 from minirlhf.generation import generate
 from minirlhf.noise import SAMPLING, uniform_noise
@@ -28,7 +30,7 @@ NOISE = uniform_noise(5, SAMPLING, 2, rows=4, steps=12)
 
 
 def sample(
-    actor: Actor, prompts: Prompts, noise: Tensor = NOISE, eos: int = EOS, **options: float
+    actor: Actor, prompts: Prompts, noise: Tensor = NOISE, eos: int = EOS, **options: object
 ) -> Responses:
     return generate(
         actor.model, prompts, noise=noise, eos_token_id=eos, pad_token_id=PAD, **options
@@ -82,6 +84,51 @@ def test_more_left_padding_gives_the_same_tokens(shape: str) -> None:
     assert torch.equal(plain.response_ids, padded.response_ids)
     mask = plain.response_mask
     assert_close(plain.log_probs[mask], padded.log_probs[mask], rtol=0, atol=1e-5)
+
+
+# --------------------------------------------------------------------- a cache that was begun
+
+
+def begun_cache(actor: Actor, x: Prompts, slots: int) -> DynamicCache:
+    """What the model knows after the first `slots` slots of these prompts, padding included."""
+    inputs = attention_inputs(x.prompt_mask[:, :slots], slots)
+    cache = DynamicCache(config=actor.model.config)
+    with torch.no_grad():
+        actor.model(x.prompt_ids[:, :slots], past_key_values=cache, use_cache=True, **inputs)
+    return cache
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("slots", [6, 3])
+def test_it_goes_on_from_what_was_read_before(shape: str, slots: int) -> None:
+    """From all but the last slot of prompts of 7 slots, left-padded, or from fewer."""
+    actor, (x, _, _) = shaped_actor(shape), ragged()
+    wanted = sample(actor, x)
+    cache = begun_cache(actor, x, slots)
+    widths: list[int] = []
+    actor.model.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[1]))
+    got = sample(actor, x, cache=cache)
+    assert torch.equal(got.response_ids, wanted.response_ids)
+    mask = wanted.response_mask
+    assert_close(got.log_probs[mask], wanted.log_probs[mask], rtol=0, atol=1e-5)
+    assert widths == [7 - slots] + [1] * (got.response_ids.shape[1] - 1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_two_stretches_with_one_cache_are_one_response(shape: str) -> None:
+    """The cache holds everything but the last token, which is how the next stretch wants it."""
+    actor, (x, _, _) = shaped_actor(shape), ragged()
+    whole = sample(actor, x, eos=-1)  # no row ends
+    cache = begun_cache(actor, x, 6)
+    first = sample(actor, x, NOISE[:, :5], eos=-1, cache=cache)
+    assert cache.get_seq_length() == 7 + 4
+    longer_mask = torch.cat([x.prompt_mask, first.response_mask], dim=1)
+    more = Prompts(torch.cat([x.prompt_ids, first.response_ids], dim=1), longer_mask)
+    second = sample(actor, more, NOISE[:, 5:], eos=-1, cache=cache)
+    ids = torch.cat([first.response_ids, second.response_ids], dim=1)
+    assert torch.equal(ids, whole.response_ids)
+    log_probs = torch.cat([first.log_probs, second.log_probs], dim=1)
+    assert_close(log_probs, whole.log_probs, rtol=0, atol=1e-5)
 
 
 # --------------------------------------------------------------------- where a response ends
