@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from minirlhf.cli import bench, cafe, chat, demo, doctor, inspect, lab, train
+from minirlhf.cli import bench, cafe, chat, demo, doctor, exact, inspect, lab, online, train
 from minirlhf.cli.errors import OneLineErrors
 
 app = typer.Typer(
@@ -23,10 +23,15 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(train.sft)
 app.command()(train.reward)
-app.command()(train.ppo)
+app.command()(online.ppo)
+app.command()(online.reinforce)
+app.command()(online.rloo)
+app.command()(online.grpo)
+app.command()(train.dpo)
 app.command()(inspect.inspect)
 app.command()(chat.chat)
 app.command()(cafe.cafe)
+app.command()(exact.exact)
 # what lab does not know goes to JupyterLab
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab.lab)
 app.command()(doctor.doctor)

@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from minirlhf.actor import Actor
 from minirlhf.backbone import Role
 from minirlhf.batch import Prompts
-from minirlhf.config import PPOConfig, SFTConfig
+from minirlhf.config import OnlineConfig, SFTConfig
 from minirlhf.critic import Critic
 from minirlhf.data import encode_prompts, pad_prompts
 from minirlhf.noise import HEAD_INIT, key
@@ -89,7 +89,7 @@ def truth_of(
     actor: Actor,
     reference: Actor | Reference,
     scores: Tensor,
-    config: PPOConfig,
+    config: OnlineConfig,
     tree: Tree = WORLD,
 ) -> Truth:
     """What is true of an actor under a run's settings, in float64 and without gradient.
@@ -124,7 +124,8 @@ class KnownReward(RewardModel):
     def __init__(self, reward_model: RewardModel, table: Tensor, tree: Tree) -> None:
         super().__init__(reward_model.model, reward_model.tokenizer)
         self.tree = tree
-        self.register_buffer("table", table.to(torch.get_default_dtype()))
+        precision = torch.promote_types(next(self.parameters()).dtype, torch.float32)
+        self.register_buffer("table", table.to(precision))
 
     @classmethod
     def from_table(cls, actor: Actor, table: Tensor, tree: Tree = WORLD) -> "KnownReward":

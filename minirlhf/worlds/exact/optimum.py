@@ -78,10 +78,25 @@ def optimal_policy(
 def kl_coef_for(kl: float, ref_log_pi: Tensor, scores: Tensor, tree: Tree = WORLD) -> float:
     """The β at whose optimum KL(π*‖reference) is `kl` nats; smaller β, larger KL.
 
+    Found by halving an interval of log β. With a spread of scores D = max − min, the KL at β is at
+    most D²/(8β²), which gives the interval's upper end; at the lower end, D/2000, hardly anything
+    but the best answers is left.
+
+    Args:
+        kl: wanted KL of whole answers, nats.
+        ref_log_pi: (S, V) nats.
+        scores: (S, V) reward units, as `final_scores` gives them.
+        tree: which answers there are.
+
     Raises:
-        ValueError: no β gives so large a KL (π* then picks the best answers only).
+        ValueError: a table does not have the tree's shape; no β gives so large a KL (π* then picks
+            the best answers only); or all scores are the same, and π* is the reference for any β.
     """
-    low, high = 1e-3, 1e3  # KL falls as β rises
+    check_tables(tree, ref_log_pi=ref_log_pi, scores=scores)
+    spread = float(scores[tree.is_last].max() - scores[tree.is_last].min())
+    if not spread > 0.0:
+        raise ValueError("all scores are the same, so no β moves π* away from the reference")
+    low, high = spread / 2000.0, spread / math.sqrt(8.0 * kl) if kl > 0.0 else math.inf
     furthest = float(optimal_policy(ref_log_pi, scores, tree, kl_coef=low).kl)
     if not 0.0 < kl < furthest:
         raise ValueError(f"kl must lie between 0 and {furthest:.3f} nats here, got {kl}")

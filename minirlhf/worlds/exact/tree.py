@@ -19,7 +19,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from minirlhf.masks import response_mask_from_lengths
+from minirlhf.masks import check_response_mask, check_same_shape, response_mask_from_lengths
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,19 @@ class Tree:
     Attributes:
         words: number of words; their token ids are 0 … words−1.
         steps: R, the longest answer in tokens, EOS included.
+
+    Raises:
+        ValueError: either is no whole number ≥ 1.
     """
 
     words: int = 11
     steps: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse a tree without a word or a step."""
+        for name, size in (("words", self.words), ("steps", self.steps)):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} must be a whole number ≥ 1, got {size!r}")
 
     @property
     def eos(self) -> int:
@@ -125,9 +134,11 @@ class Tree:
             (B, R) int; 0 where masked.
 
         Raises:
-            ValueError: a counted token is none of the tree's, a response is too long, or goes on
-                after EOS.
+            ValueError: a counted token is none of the tree's, a response is too long or goes on
+                after EOS, a mask row has a gap, or the shapes differ.
         """
+        check_response_mask(response_mask)
+        check_same_shape(response_mask, response_ids=response_ids)
         ids = response_ids.where(response_mask, self.eos)
         if ids.shape[1] > self.steps or bool(((ids < 0) | (ids > self.eos)).any()):
             raise ValueError(

@@ -40,7 +40,9 @@ class Truth:
 
         Returns:
             (S, V) reward units. Holds for γ = 1 and the k1 toll: J is then V at the root, and the
-            gradient of the toll's own log π is zero on average.
+            gradient of the toll's own log π is zero on average. With γ < 1 or another estimator the
+            sum is still what `actor_loss` follows on average, but no longer the gradient of J; that
+            of the discounted V at the root would have a factor γ^t more.
 
         Reference: Sutton, McAllester, Singh & Mansour 1999, theorem 1.
         """
