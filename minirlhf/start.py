@@ -39,7 +39,8 @@ CHECKS = {
     "style (ruff check)": "ruff check .",
     "layout (ruff format)": "ruff format --check .",
     "types (mypy)": "mypy",
-    "unit tests, doctests, coverage (pytest)": "pytest --cov --cov-report=term",
+    "unit tests, doctests, coverage (pytest)": "pytest -n 2 --dist worksteal"
+    " --cov --cov-report=term",
     "notebooks (nbval)": "pytest --nbval --nbval-current-env --nbval-cell-timeout=120"
     " --nbval-sanitize-with=tests/sanitize.cfg notebooks",
 }
