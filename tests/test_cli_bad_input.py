@@ -180,13 +180,15 @@ def test_wrong_usage(files: Path, tmp_path: Path, more: list[str]) -> None:
 def test_an_unknown_model_or_data_set_offline(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_name_service(*_: object) -> None:
+    asked: list[object] = []
+
+    def no_name_service(host: object, *_: object) -> None:
+        asked.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub.urllib.request, "getproxies", dict)
     monkeypatch.setattr(hub.socket, "getaddrinfo", no_name_service)
-    started = time.perf_counter()
     wrong_model = ["--model", "someone/no-such-model", "--out", str(tmp_path / "out")]
     refused(
         ["sft", *wrong_model, "--data", str(files / "sft.jsonl")],
@@ -197,7 +199,7 @@ def test_an_unknown_model_or_data_set_offline(
         ["sft", "--model", str(files / "model"), *wrong_data],
         "there is no data set someone/no-such-data here",
     )
-    assert time.perf_counter() - started < 5.0  # the Hub's own retries take a minute
+    assert len(asked) == 2  # once each: the Hub's own retries would take a minute
     assert not (tmp_path / "out").exists()
 
 
