@@ -29,6 +29,7 @@ def exact(
 
     Writes frontier.png (each algorithm at three β, against the exact optimum) and
     overoptimisation.png (reward models of few and many pairs), each with its numbers as JSON.
+    Prints how many updates a critic needs with R_t + γV_{t+1} and with GAE's returns.
     """
     from minirlhf.widgets.frontier import frontier_figure, overoptimisation_figure
     from minirlhf.worlds.exact import sft_actor
@@ -43,6 +44,7 @@ def exact(
     frontier_figure(best, points, rest).save(out / "frontier.png")
     numbers = {"best": best, "points": points, "grpo_fixed_points": rest}
     write(out / "frontier.json", steps=steps, seed=seed, **numbers)
+    compare_targets()
     curves = compare_reward_models(actor, seeds, seed)
     overoptimisation_figure(best, curves).save(out / "overoptimisation.png")
     write(out / "overoptimisation.json", seed=seed, best=best, curves=curves)
@@ -79,6 +81,18 @@ def race(actor: "Actor", steps: int, seed: int) -> "tuple[list[Point], list[Poin
                 soft_wrap=True,
             )
     return points, rest
+
+
+def compare_targets() -> None:
+    """How many updates a critic needs with either target, on chains of so many tokens."""
+    from minirlhf.worlds.exact.chains import td_against_gae
+
+    for chain in td_against_gae((2, 4, 8, 16, 24)):
+        console.print(
+            f'chain of {chain.length:>2} tokens: V is learnt in {chain.td:>2} updates with "td", '
+            f'in {chain.gae} with "gae": {chain.ratio:.1f} times as many',
+            soft_wrap=True,
+        )
 
 
 def compare_reward_models(actor: "Actor", seeds: int, seed: int) -> "dict[int, list[Curve]]":
