@@ -105,8 +105,7 @@ def _reverse_kl_policy(ref_log_pi: Tensor, scores: Tensor, tree: Tree, toll: flo
         level = tree.level(depth)
         q = scores[level].where(tree.is_last[level], 0.0)
         if after is not None:
-            after = after.view(-1, tree.words)
-            q = q + torch.cat([after, torch.zeros_like(after[:, :1])], dim=1)
+            q = q + tree.led_to(after)
         pi = _one_state(ref_log_pi[level].exp(), q, toll)
         after = (pi * q).sum(dim=1)
         log_pi.insert(0, pi.log())

@@ -57,8 +57,7 @@ def optimal_policy(
         level = tree.level(depth)
         q = scores[level].where(tree.is_last[level], 0.0)
         if values:
-            after = values[0].view(-1, tree.words)
-            q = q + torch.cat([after, torch.zeros_like(after[:, :1])], dim=1)
+            q = q + tree.led_to(values[0])
         tilted = ref_log_pi[level] + q / kl_coef
         log_z = torch.logsumexp(tilted, dim=1)
         values.insert(0, kl_coef * log_z)

@@ -107,6 +107,14 @@ class Tree:
         strides = (self.words ** (self.steps - 1 - depth) for depth in range(self.steps))
         return torch.cat([of_leaves[::stride, d] for d, stride in enumerate(strides)])
 
+    def led_to(self, values: Tensor) -> Tensor:
+        """(n, V) for the states of one level, from values (n·words,) of the level below.
+
+        Each word leads to a state there; EOS, the last column, leads to none and gets 0.
+        """
+        below = values.view(-1, self.words)
+        return torch.cat([below, torch.zeros_like(below[:, :1])], dim=1)
+
     def answers(self) -> tuple[Tensor, Tensor]:
         """Every answer once, in the order of `is_last.nonzero()`.
 

@@ -151,9 +151,8 @@ def backward_values(tree: Tree, pi: Tensor, rewards: Tensor, gamma: float) -> tu
     q_values: list[Tensor] = []
     for depth in reversed(range(tree.steps)):
         q = rewards[tree.level(depth)]
-        if values:  # every action but EOS, the last column, leads one level down
-            after = values[0].view(-1, tree.words)
-            q = q + gamma * torch.cat([after, torch.zeros_like(after[:, :1])], dim=1)
+        if values:
+            q = q + gamma * tree.led_to(values[0])
         q_values.insert(0, q)
         values.insert(0, (pi[tree.level(depth)] * q).sum(dim=1))
     return torch.cat(values), torch.cat(q_values)
