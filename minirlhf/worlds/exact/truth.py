@@ -99,9 +99,13 @@ def exact_truth(
         score_clip: see `final_scores`.
 
     Raises:
-        ValueError: a table does not have the tree's shape.
+        ValueError: a table does not have the tree's shape, or γ or β is out of range.
     """
     check_tables(tree, log_pi=log_pi, ref_log_pi=ref_log_pi, scores=scores)
+    if not 0.0 <= gamma <= 1.0:
+        raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
+    if not 0.0 <= kl_coef < float("inf"):
+        raise ValueError(f"kl_coef must be a finite number ≥ 0, got {kl_coef}")
     final = final_scores(
         scores, tree, missing_eos_penalty=missing_eos_penalty, score_clip=score_clip
     )

@@ -194,3 +194,11 @@ def test_a_table_of_the_wrong_shape_is_refused_by_name(wrong: int) -> None:
     name = ("log_pi", "ref_log_pi", "scores")[wrong]
     with pytest.raises(ValueError, match=rf"^{name} must be \(states, tokens\) = \(7, 3\), got"):
         exact_truth(*tables, SMALL, kl_coef=0.1)
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": 1.5}, {"gamma": -0.1}, {"kl_coef": -1.0}])
+def test_a_discount_or_a_toll_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    table = random_log_pi(SMALL, 0)
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        exact_truth(table, table, table, SMALL, **{"kl_coef": 0.1, **wrong})
