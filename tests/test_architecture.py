@@ -19,12 +19,15 @@ LONGEST = 250  # lines
 # A module imports only from rows above its own; so there can be no cycle. `minirlhf` is __init__.
 LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
+                    memory
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
+                    predictions
 formulas on those:  losses config backbone
+pairs by hand:      labelling
 role parts:         generation scorer online_metrics dpo_loss resume trainer
 actor:              actor checkpoint pair_trainer
 actor's relatives:  reference reward_model sft_trainer
-critic, stage 2:    critic evaluation reward_trainer dpo_trainer
+critic, stage 2:    critic evaluation reward_trainer dpo_trainer text_scores
 rollout, truth:     rollout continuations
                     monte_carlo
 stage 3, shared:    online_trainer
@@ -35,30 +38,47 @@ museum, exhibits:   museum.switch museum.sampling_bugs museum.formula_bugs museu
                     museum
 runs on disk:       provenance
                     run_folder
+in the background:  background
+                    background_training
 café, words:        worlds worlds.cafe.words
 café, grammar:      worlds.cafe.reader worlds.cafe.grammar worlds.cafe.tokenizer
 café, gold:         worlds.cafe.gold
 café, preferences:  worlds.cafe.preferences
 café:               worlds.cafe
 café, models:       worlds.cafe.recipe
+                    worlds.cafe.your_taste
+                    worlds.cafe.taste_run
 exact, words:       worlds.exact.words worlds.exact.tree
 exact, truths:      worlds.exact.gold worlds.exact.truth
                     worlds.exact.optimum worlds.exact.all_answers worlds.exact.targets
                     worlds.exact.chains
 exact, models:      worlds.exact.fixed_points worlds.exact.preferences worlds.exact.models
 exact, experiments: worlds.exact.frontier worlds.exact.overoptimisation
+                    worlds.exact.gradient_quality
                     worlds.exact
 pictures, parts:    widgets.picture
-                    widgets.scenes
+                    widgets.live widgets.wire widgets.value_records
+                    widgets.static_page widgets.math_svg
+                    widgets.export
+                    widgets.scenes widgets.monitor_parts widgets.labeler_parts
+                    widgets.four_models_map widgets.clip_points widgets.kl_numbers
+                    widgets.token_rows
+                    widgets.four_models_facts
 pictures:           widgets.curves widgets.four_models widgets.frontier widgets.token_table
+                    widgets.token_microscope widgets.reward_builder widgets.gae_explorer
+                    widgets.clip_explorer widgets.four_models_live widgets.kl_explorer
+                    widgets.value_strip widgets.prefix_tree widgets.frontier_live
+                    widgets.gradient_meter widgets.run_replay
+                    widgets.training_monitor widgets.preference_labeler
+                    widgets.predict widgets.memory_planner
                     widgets
 bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine
                     bench.floor
                     bench.measure
 command line, parts: cli.show cli.options cli.errors
                     cli.four_models cli.runs
-commands:           cli.bench cli.cafe cli.chat cli.demo cli.doctor cli.exact cli.inspect cli.lab
-                    cli.online cli.train
+commands:           cli.bench cli.cafe cli.chat cli.demo cli.doctor cli.exact cli.export cli.inspect
+                    cli.lab cli.online cli.train
                     cli
                     cli.__main__
 """
@@ -130,7 +150,19 @@ def test_the_core_knows_no_world_no_picture_and_no_command() -> None:
 THIRD_PARTY = {
     "": {"torch", "transformers", "safetensors", "huggingface_hub", "filelock", "datasets"},
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
-    "widgets": {"torch", "transformers", "matplotlib", "PIL"},
+    "widgets": {
+        "torch",
+        "transformers",
+        "matplotlib",
+        "PIL",
+        "anywidget",
+        "ipywidgets",
+        "traitlets",
+        "jinja2",
+        "nbclient",
+        "nbconvert",
+        "nbformat",
+    },
     "bench": {"torch", "transformers"},
     "cli": {"torch", "transformers", "safetensors", "typer", "rich"},
 }

@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from minirlhf.cli import bench, cafe, chat, demo, doctor, exact, inspect, lab, online, train
+from minirlhf.cli import (
+    bench,
+    cafe,
+    chat,
+    demo,
+    doctor,
+    exact,
+    export,
+    inspect,
+    lab,
+    online,
+    train,
+)
 from minirlhf.cli.errors import OneLineErrors
 
 app = typer.Typer(
@@ -34,6 +46,7 @@ app.command()(cafe.cafe)
 app.command()(exact.exact)
 # what lab does not know goes to JupyterLab
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab.lab)
+app.command()(export.export)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
 

@@ -31,6 +31,7 @@ def token_figure(
     *,
     gamma: float = 1.0,
     mark: int | None = None,
+    longest: int | None = None,
 ) -> Picture:
     """Draw one response of a rollout as a table: tokens as columns, quantities as rows.
 
@@ -43,6 +44,7 @@ def token_figure(
         tokenizer: turns ids into words.
         gamma: γ that the rollout was collected with.
         mark: a token whose column is to be framed; negative counts from the end.
+        longest: draw this many tokens at most; None = all. The description counts all of them.
 
     Returns:
         A picture.
@@ -62,7 +64,8 @@ def token_figure(
     tokens = [str(tokenizer.decode([i])) for i in rollout.response_ids[row, :length].tolist()]
     lines = _lines(rollout, row, length)
     framed = None if mark is None else mark % length
-    return _draw(tokens, lines, framed, _describe(rollout, row, tokens))
+    alt = _describe(rollout, row, tokens)
+    return _draw(tokens[:longest], lines, framed, alt)
 
 
 def _lines(rollout: Rollout, row: int, length: int) -> list[Line]:
@@ -89,7 +92,8 @@ def _largest(values: list[float]) -> float:
 
 
 def _draw(tokens: list[str], lines: list[Line], framed: int | None, alt: str) -> Picture:
-    blocks = [range(i, min(i + COLUMNS, len(tokens))) for i in range(0, len(tokens), COLUMNS)]
+    starts = range(0, max(1, len(tokens)), COLUMNS)  # an empty response is a table without columns
+    blocks = [range(i, min(i + COLUMNS, len(tokens))) for i in starts]
     block_height = ROW * (len(lines) + 1)
     width = LABEL + CELL * min(COLUMNS, len(tokens)) + 0.1
     height = len(blocks) * (block_height + GAP)
