@@ -85,7 +85,7 @@ def test_neither_taste_is_gold(fresh):
 
 
 @pytest.mark.slow
-def test_from_the_last_label_to_the_trained_model_in_under_a_minute(actor):
+def test_from_the_last_label_to_the_trained_model(actor):
     questions = ask(actor)
     labels = Labels(questions)
     labels.take(simulate(questions, likes_short))
