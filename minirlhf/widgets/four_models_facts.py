@@ -3,7 +3,6 @@
 Everything is copied and detached: nothing here can change a run.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from minirlhf.batch import Rollout, StepRecord
 from minirlhf.config import PPOConfig
 from minirlhf.masks import masked_mean, masked_whiten
 from minirlhf.widgets.four_models_map import QUANTITIES
+from minirlhf.widgets.wire import finite
 
 ROWS = 8  # responses whose tokens are shown
 Decode = Any  # a tokenizer, or None
@@ -118,11 +118,9 @@ def _rows(rollout: Rollout, tokenizer: Decode) -> list[dict[str, Any]]:
 
 def _number(x: Tensor) -> float | None:
     """JSON has no NaN and no infinity; both become "not known"."""
-    value = float(x.to(torch.float64))
-    return value if math.isfinite(value) else None
+    value: float | None = finite(float(x.to(torch.float64)))
+    return value
 
 
 def _finite(values: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    return {
-        k: [v if v is not None and math.isfinite(v) else None, d] for k, (v, d) in values.items()
-    }
+    return {k: [None if v is None else finite(v), d] for k, (v, d) in values.items()}

@@ -12,9 +12,7 @@ from minirlhf.config import OnlineConfig, PPOConfig
 from minirlhf.widgets.live import LiveWidget, script, style
 from minirlhf.widgets.picture import Picture, number
 from minirlhf.widgets.token_rows import Extras, json_numbers, one_response, response_data
-from minirlhf.widgets.token_table import token_figure
-
-LONGEST_PICTURE = 48  # tokens
+from minirlhf.widgets.token_table import LONGEST_PICTURE, token_figure
 
 
 class GAEExplorer(LiveWidget):

@@ -1,12 +1,12 @@
 """What a training monitor shows: which metrics, and records as plain JSON values."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from minirlhf.batch import StepRecord
 from minirlhf.metrics import METRICS
 from minirlhf.trainer import Trainer
+from minirlhf.widgets.wire import finite
 
 ONLINE = ("score", "kl", "entropy", "length", "eos_rate", "ratio_max")
 SHOWN = {  # metrics by stage, where none are asked for
@@ -37,7 +37,7 @@ def numbers_of(record: StepRecord, names: Sequence[str]) -> dict[str, Any]:
     """The named numbers of a record; JSON has no NaN, so that becomes None."""
     numbers = {"step": record.step, **record.metrics}
     found = {name: numbers[name] for name in names if name in numbers}
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return {name: finite(value) for name, value in found.items()}
 
 
 def one_line(error: BaseException | None) -> str:

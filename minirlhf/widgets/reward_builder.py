@@ -13,9 +13,8 @@ from minirlhf.kl import KL_ESTIMATORS
 from minirlhf.widgets.live import LiveWidget, script, style
 from minirlhf.widgets.picture import Picture, number
 from minirlhf.widgets.token_rows import Extras, Settings, one_response, recompute, response_data
-from minirlhf.widgets.token_table import token_figure
+from minirlhf.widgets.token_table import LONGEST_PICTURE, token_figure
 
-LONGEST_PICTURE = 48  # tokens
 STEPS = ("log-probs", "KL", "toll", "score", "reward")
 
 

@@ -13,6 +13,7 @@ from minirlhf.metrics import METRICS
 from minirlhf.widgets.curves import curves_figure
 from minirlhf.widgets.live import LiveWidget, script, style
 from minirlhf.widgets.picture import Picture, number
+from minirlhf.widgets.wire import finite
 
 SHOWN = ("gold", "score", "kl", "reward", "entropy", "explained_variance", "clip_fraction")
 SHOWN_BEFORE = ("sft_loss", "preference_loss", "dpo_loss", "accuracy", "held_out_accuracy", "lr")
@@ -119,7 +120,7 @@ class RunReplay(LiveWidget):
             "meaning": metric.meaning if metric else "",
             "low": low,
             "high": high,
-            "values": [v if math.isfinite(v) else None for v in values],
+            "values": finite(values),
         }
 
 

@@ -28,14 +28,13 @@ from minirlhf.widgets.token_rows import (
     recompute,
     response_data,
 )
-from minirlhf.widgets.token_table import token_figure
+from minirlhf.widgets.token_table import LONGEST_PICTURE, token_figure
 
 ROWS = (
     "log_prob", "old_log_prob", "ref_log_prob", "kl", "reward", "value", "truth", "td_target",
     "delta", "advantage", "return", "ratio", "clip",
 )  # fmt: skip
 TOLERANCE = 1e-3  # of a rollout's own numbers, reward units; float32 keeps well within it
-LONGEST_PICTURE = 48  # tokens
 
 
 class TokenMicroscope(LiveWidget):

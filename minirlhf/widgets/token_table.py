@@ -12,6 +12,7 @@ from minirlhf.advantages import td_target
 from minirlhf.batch import Rollout
 from minirlhf.widgets.picture import BLUE, GREY, INK, VERMILION, Picture, number
 
+LONGEST_PICTURE = 48  # tokens of the widgets' static pictures
 COLUMNS = 12  # tokens side by side; longer responses go on below
 LABEL, CELL, ROW, GAP = 2.15, 0.65, 0.27, 0.3  # inches
 

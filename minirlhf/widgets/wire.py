@@ -10,7 +10,7 @@ from torch import Tensor
 
 def nested(numbers: Tensor) -> list[Any]:
     """A tensor of any shape as nested lists; None where it is not finite, as JSON has no NaN."""
-    lists: list[Any] = _finite(numbers.detach().double().cpu().tolist())
+    lists: list[Any] = finite(numbers.detach().double().cpu().tolist())
     return lists
 
 
@@ -20,9 +20,10 @@ def packed(numbers: Tensor) -> bytes:
     return bytes(flat.numpy().astype("<f4").tobytes())
 
 
-def _finite(x: Any) -> Any:
+def finite(x: Any) -> Any:
+    """A number, or nested lists of them, for JSON: None where one is not finite."""
     if isinstance(x, list):
-        return [_finite(entry) for entry in x]
+        return [finite(entry) for entry in x]
     return x if math.isfinite(x) else None
 
 
