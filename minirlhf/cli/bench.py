@@ -1,4 +1,7 @@
-"""`minirlhf bench`: how long a PPO iteration takes, and how near that is to the least possible."""
+"""`minirlhf bench`: how long a PPO iteration takes, and how near that is to the least possible.
+
+And how long a slider of TokenMicroscope takes in the browser, where there is one.
+"""
 
 import json
 from pathlib import Path
@@ -37,8 +40,9 @@ def bench(
         Path | None, typer.Option("--json", help="Also write all numbers here.")
     ] = None,
 ) -> None:
-    """Time a PPO iteration beside its floor: the unavoidable work alone."""
+    """Time a PPO iteration beside its floor, the unavoidable work alone, and a slider's repaint."""
     from minirlhf.bench.measure import measure
+    from minirlhf.bench.repaint import repaint
 
     if json_file is not None and not json_file.resolve().parent.is_dir():
         raise ValueError(f"cannot write {json_file}: its folder does not exist")
@@ -53,7 +57,10 @@ def bench(
     with console.status("measuring, ours and the floor in turn …"):
         result = measure(config, prompt_tokens=prompt_tokens, runs=runs, device=device)
     console.print(times(result))
+    with console.status("measuring a slider in the browser …"):
+        result["repaint"] = repaint(seed=seed)
     console.print(facts(result))
+    console.print(browser(result["repaint"]), soft_wrap=True)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -107,3 +114,15 @@ def facts(result: dict[str, Any]) -> str:
         busy = "  (busy: expect noise)" if load > 1.0 else ""
         lines.append(f"load before   {load:.1f}{busy}")
     return "\n".join(lines)
+
+
+def browser(repaint: dict[str, Any]) -> str:
+    """One line: a slider's repaint against one frame, or why it was not measured."""
+    if "left_out" in repaint:
+        return f"browser       not measured: {repaint['left_out']}"
+    return (
+        f"browser       TokenMicroscope, {repaint['tokens']} tokens × {repaint['rows']} rows: "
+        f"painted {repaint['median_ms']:.1f} ms after a slider's move, of a frame's "
+        f"{repaint['budget_ms']} ms (median of {repaint['moves']} moves, longest "
+        f"{repaint['longest_ms']:.1f} ms; {repaint['browser']})"
+    )

@@ -45,8 +45,8 @@ class ClipExplorer(LiveWidget):
     """
 
     prefix = "clip_explorer"
-    _esm = script("clip_plot", "clip_explorer")
-    _css = style("clip_explorer")
+    _esm = script("plot", "clip_plot", "clip_explorer")
+    _css = style("plot", "clip_explorer")
     clip_range = traitlets.Float(0.2, min=1e-3, max=1.0).tag(sync=True)  # ε
     ratio = traitlets.Float(1.3, min=1e-3).tag(sync=True)  # ρ of your own point
     advantage = traitlets.Float(1.0).tag(sync=True)  # Â of your own point

@@ -138,7 +138,7 @@ def page_of(node: Any, path: Path, *, dark: bool = False) -> str:
     theme = "dark" if dark else "light"
     exporter = _Exporter(theme=theme, raw_template=TEMPLATE)  # type: ignore[no-untyped-call]
     folder = str(path.resolve().parent)
-    resources = {"metadata": {"name": _title(node, path), "path": folder}}
+    resources = {"metadata": {"name": title_of(node, path), "path": folder}}
     text, _ = exporter.from_notebook_node(node, resources=resources)
     body, end, rest = text.rpartition("</body>")
     state = as_json({"version_major": 2, "version_minor": 0, "state": states})
@@ -166,25 +166,29 @@ def _show_live(output: Any, states: dict[str, Any]) -> None:
     output.data = {"text/html": f"{place}<noscript>{picture}</noscript>"}
 
 
-def _title(node: Any, path: Path) -> str:
+def title_of(node: Any, path: Path) -> str:
     """The first heading, or the file's name."""
     lines = [line for cell in node.cells for line in cell.source.splitlines()[:1]]
     return next((line[2:].strip() for line in lines if line.startswith("# ")), path.stem)
 
 
-class _Renderer(IPythonRenderer):
+class Renderer(IPythonRenderer):
     """Markdown as nbconvert has it, with formulas drawn and pictures put into the page."""
 
     def inline_math(self, body: str) -> str:
+        """A formula in a line."""
         return svg(body)
 
     def block_math(self, body: str) -> str:
+        """A formula of its own."""
         return f'<p style="text-align:center">{svg(body)}</p>'
 
     def latex_environment(self, name: str, body: str) -> str:
+        """What cannot be drawn stands as it was typed."""
         return f"<pre>{html.escape(body.strip())}</pre>"
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
+        """A picture beside the notebook goes into the page."""
         file = Path(self.path) / unquote(url)
         if "//" in url:  # on the net: a link, which asks for nothing until it is followed
             return f'<a href="{html.escape(url)}">{text}</a>'
@@ -199,7 +203,7 @@ class _Exporter(HTMLExporter):
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
-        renderer = _Renderer(
+        renderer = Renderer(
             escape=False,
             attachments=context.get("cell", {}).get("attachments", {}),
             path=context.get("resources", {}).get("metadata", {}).get("path", ""),

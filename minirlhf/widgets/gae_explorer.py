@@ -4,18 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import traitlets
-from transformers import PreTrainedTokenizerBase
 
 from minirlhf.advantages import gae, td_target
-from minirlhf.batch import Rollout
-from minirlhf.config import OnlineConfig, PPOConfig
-from minirlhf.widgets.live import LiveWidget, script, style
+from minirlhf.config import OnlineConfig
+from minirlhf.widgets.live import script, style
+from minirlhf.widgets.one_response import ResponseWidget
 from minirlhf.widgets.picture import Picture, number
-from minirlhf.widgets.token_rows import Extras, json_numbers, one_response, response_data
+from minirlhf.widgets.token_rows import json_numbers
 from minirlhf.widgets.token_table import LONGEST_PICTURE, token_figure
 
 
-class GAEExplorer(LiveWidget):
+class GAEExplorer(ResponseWidget):
     """Â_t as a sum of shares: Â_t = Σ_l (γλ)^l·δ_{t+l}.
 
     Args:
@@ -43,27 +42,14 @@ class GAEExplorer(LiveWidget):
     gamma = traitlets.Float(1.0, min=0.0, max=1.0).tag(sync=True)
     lam = traitlets.Float(0.95, min=0.0, max=1.0).tag(sync=True)
     token = traitlets.Int(0).tag(sync=True)
-    _response: Any = traitlets.Dict().tag(sync=True)
-    _start: Any = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        rollout: Rollout,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        config: OnlineConfig | None = None,
-        row: int = 0,
-        language: str = "en",
-        **traits: Any,
-    ) -> None:
-        self._one, self._tokenizer = one_response(rollout, row), tokenizer
-        used = config or PPOConfig()
-        start = {"gamma": used.gamma, "lam": getattr(used, "lam", 1.0)}
-        response = response_data(self._one, 0, tokenizer, Extras(None, None, None))
-        response["reward"] = json_numbers(self._one.rewards[0, : len(response["tokens"])])
-        super().__init__(
-            language=language, **{**start, "_start": start, "_response": response, **traits}
-        )
+    def _settings(self, config: OnlineConfig) -> dict[str, Any]:
+        return {"gamma": config.gamma, "lam": getattr(config, "lam", 1.0)}
+
+    def _data(self) -> dict[str, Any]:
+        """With R_t as the rollout has them."""
+        rewards = self._one.rewards[0, : int(self._one.lengths[0])]
+        return {**super()._data(), "reward": json_numbers(rewards)}
 
     def picture(self) -> Picture:
         """The response as a table with γ and λ of now, the chosen token framed."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import traitlets
 
-from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, SHAPES, SHARING, Part, Shape, peak, plan
+from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, SHARING, Part, peak, plan
+from minirlhf.shapes import ATTENTIONS, SHAPES, Shape
 from minirlhf.widgets.live import LiveWidget, script, strings, style
 from minirlhf.widgets.picture import BLUE, INK, ORANGE, PURPLE, SKY, Picture, number
 
@@ -20,8 +21,8 @@ KINDS = {"weights": BLUE, "gradients": SKY, "optimiser": ORANGE, "activations": 
 class MemoryPlanner(LiveWidget):
     """GiB of Actor, Reference, Critic and Reward model: weights, gradients, states, activations.
 
-    Weights, gradients and states are exact for GPT-2's architecture; activations are an estimate
-    (see `minirlhf.memory`).
+    Weights, gradients and states are exact for GPT-2, Llama and Qwen2; activations are within a
+    tenth of what autograd keeps in float32 on a CPU, and an estimate elsewhere (`minirlhf.memory`).
 
     Args:
         language: name of the Actor's and the Reference's shape; None = the first there is.
@@ -29,8 +30,8 @@ class MemoryPlanner(LiveWidget):
         shapes: further shapes to choose from, by name; they come first.
         budget: of the device, GiB.
         language_of_words: of the words shown.
-        settings: further traits: precision, optimiser, sharing, lora_rank, rows, length,
-            checkpointing; see `minirlhf.memory.plan`.
+        settings: further traits: precision, optimiser, sharing, attention, lora_rank, rows,
+            length, checkpointing; see `minirlhf.memory.plan`.
 
     Raises:
         ValueError: there is no such shape.
@@ -45,6 +46,7 @@ class MemoryPlanner(LiveWidget):
     precision = traitlets.Enum(list(PRECISIONS), "float32").tag(sync=True)
     optimiser = traitlets.Enum(list(OPTIMISERS), "AdamW").tag(sync=True)
     sharing = traitlets.Enum(list(SHARING), "nothing").tag(sync=True)
+    attention = traitlets.Enum(list(ATTENTIONS), "sdpa").tag(sync=True)
     lora_rank = traitlets.Int(0, min=0, max=64).tag(sync=True)
     rows = traitlets.Int(8, min=1, max=64).tag(sync=True)  # responses in a microbatch
     length = traitlets.Int(256, min=32, max=2048).tag(sync=True)  # tokens, prompt and response
@@ -73,6 +75,7 @@ class MemoryPlanner(LiveWidget):
             "precisions": {name: list(sizes) for name, sizes in PRECISIONS.items()},
             "optimisers": OPTIMISERS,
             "sharing": list(SHARING),
+            "attentions": list(ATTENTIONS),
         }
         traits = {"language": language, "scorer": scorer, "budget": budget, "tables": tables}
         # the base's own argument `language` is that of the words; the trait is the Actor's shape
@@ -99,6 +102,7 @@ class MemoryPlanner(LiveWidget):
             rows=self.rows,
             length=self.length,
             checkpointing=self.checkpointing,
+            attention=self.attention,
         )
 
     def picture(self) -> Picture:

@@ -19,6 +19,7 @@ from minirlhf.background import BackgroundRun
 from minirlhf.config import PPOConfig
 from minirlhf.data import Row
 from minirlhf.labelling import Labels, Question, Side, Taste, simulate
+from minirlhf.widgets.busy_kernel import hear_while_busy
 from minirlhf.widgets.labeler_parts import plain_question, plain_result
 from minirlhf.widgets.live import LiveWidget, script, strings, style
 from minirlhf.widgets.monitor_parts import one_line
@@ -96,6 +97,7 @@ class PreferenceLabeler(LiveWidget):
             choices=list(self.labels.choices),
         )
         self.on_msg(self._heard)
+        hear_while_busy(self)
 
     taste_result: TasteResult | None
 
@@ -213,6 +215,11 @@ class PreferenceLabeler(LiveWidget):
                 self.train()
             except ValueError as error:
                 self.error = one_line(error)
+
+    def set_state(self, sync_data: Any) -> None:
+        """Take traits from the browser, one thread at a time."""
+        with self._lock:
+            super().set_state(sync_data)
 
     @traitlets.validate("choices")
     def _take(self, proposal: Any) -> Any:

@@ -5,20 +5,20 @@ from typing import Any
 
 import torch
 import traitlets
-from transformers import PreTrainedTokenizerBase
 
 from minirlhf.batch import Rollout
-from minirlhf.config import OnlineConfig, PPOConfig
+from minirlhf.config import OnlineConfig
 from minirlhf.kl import KL_ESTIMATORS
-from minirlhf.widgets.live import LiveWidget, script, style
+from minirlhf.widgets.live import script, style
+from minirlhf.widgets.one_response import ResponseWidget
 from minirlhf.widgets.picture import Picture, number
-from minirlhf.widgets.token_rows import Extras, Settings, one_response, recompute, response_data
+from minirlhf.widgets.token_rows import Settings, recompute
 from minirlhf.widgets.token_table import LONGEST_PICTURE, token_figure
 
 STEPS = ("log-probs", "KL", "toll", "score", "reward")
 
 
-class RewardBuilder(LiveWidget):
+class RewardBuilder(ResponseWidget):
     """R_t of one response in five steps: log-probs, kl_t, its toll, the score, the sum.
 
     Args:
@@ -54,36 +54,18 @@ class RewardBuilder(LiveWidget):
     score_clip = traitlets.Float(5.0, min=1e-6, allow_none=True).tag(sync=True)
     missing_eos_penalty = traitlets.Float(1.0, min=0.0).tag(sync=True)
     ended = traitlets.Bool(True).tag(sync=True)
-    _response: Any = traitlets.Dict().tag(sync=True)
-    _start: Any = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        rollout: Rollout,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        config: OnlineConfig | None = None,
-        row: int = 0,
-        language: str = "en",
-        **traits: Any,
-    ) -> None:
-        self._one, self._tokenizer = one_response(rollout, row), tokenizer
-        used = config or PPOConfig()
+    def _settings(self, config: OnlineConfig) -> dict[str, Any]:
         ended = bool(self._one.ended[0])
-        penalty = 0.0 if ended else used.missing_eos_penalty  # already taken off in the rollout
-        start = {
-            "kl_coef": used.kl_coef,
-            "kl_estimator": used.kl_estimator,
+        penalty = 0.0 if ended else config.missing_eos_penalty  # already taken off in the rollout
+        return {
+            "kl_coef": config.kl_coef,
+            "kl_estimator": config.kl_estimator,
             "score": float(self._one.scores[0].double()) + penalty,
-            "score_clip": used.score_clip,
-            "missing_eos_penalty": used.missing_eos_penalty,
+            "score_clip": config.score_clip,
+            "missing_eos_penalty": config.missing_eos_penalty,
             "ended": ended,
         }
-        nothing = Extras(truth=None, log_probs=None, reference_top=None)
-        response = response_data(self._one, 0, tokenizer, nothing)
-        super().__init__(
-            language=language, **{**start, "_start": start, "_response": response, **traits}
-        )
 
     def rewards(self) -> list[float]:
         """R_t of each counted token with the settings of now, reward units."""

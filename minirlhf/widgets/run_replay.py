@@ -10,6 +10,7 @@ import traitlets
 from minirlhf.batch import StepRecord
 from minirlhf.history import read_history
 from minirlhf.metrics import METRICS
+from minirlhf.recording import load_recording
 from minirlhf.widgets.curves import curves_figure
 from minirlhf.widgets.live import LiveWidget, script, style
 from minirlhf.widgets.picture import Picture, number
@@ -36,8 +37,8 @@ class RunReplay(LiveWidget):
     """
 
     prefix = "run_replay"
-    _esm = script("plot", "run_replay")
-    _css = style("plot", "run_replay")
+    _esm = script("plot", "metric_chart", "run_replay")
+    _css = style("plot", "metric_chart", "run_replay")
     step = traitlets.Int().tag(sync=True)
     steps: traitlets.List[int] = traitlets.List(traitlets.Int()).tag(sync=True)
     samples: traitlets.List[str] = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -82,6 +83,21 @@ class RunReplay(LiveWidget):
             ValueError: there is no history, or it is broken.
         """
         return cls(read_history(Path(folder) / "history.jsonl"), **more)
+
+    @classmethod
+    def from_file(cls, file: str | Path, **more: Any) -> "RunReplay":
+        """Of a recorded run (`minirlhf record`); `more` as in the constructor.
+
+        A step whose responses were not kept shows the last text before it.
+
+        Raises:
+            ValueError: there is no such file, or it is not a recorded run.
+        """
+        records, texts, last = load_recording(file).records(), {}, ""
+        for record in records:
+            last = record.sample or last
+            texts[record.step] = last
+        return cls(records, **{"samples": texts, **more})
 
     @traitlets.validate("step")
     def _recorded_step(self, proposal: Any) -> int:

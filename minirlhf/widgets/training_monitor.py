@@ -22,6 +22,7 @@ from minirlhf.batch import StepRecord
 from minirlhf.metrics import METRICS
 from minirlhf.run_folder import RunFolder
 from minirlhf.trainer import Trainer
+from minirlhf.widgets.busy_kernel import hear_while_busy
 from minirlhf.widgets.curves import curves_figure
 from minirlhf.widgets.live import LiveWidget, script, style
 from minirlhf.widgets.monitor_parts import about_metric, metrics_of, numbers_of, one_line
@@ -53,8 +54,10 @@ class TrainingMonitor(LiveWidget):
     """
 
     prefix = "training_monitor"
-    _esm = script("needs_python", "text_line", "curve_panel", "training_monitor")
-    _css = style("training_monitor")
+    _esm = script(
+        "needs_python", "text_line", "plot", "metric_chart", "monitor_panel", "training_monitor"
+    )
+    _css = style("plot", "metric_chart", "training_monitor")
 
     state = traitlets.Unicode("ready").tag(sync=True)
     stage = traitlets.Unicode().tag(sync=True)
@@ -102,6 +105,7 @@ class TrainingMonitor(LiveWidget):
         )
         self.on_msg(self._heard)
         self.observe(self._kl_coef_written, "kl_coef")
+        hear_while_busy(self)
 
     def start(self) -> Self:
         """Start the run, or go on after a pause, a stop or an error."""
@@ -188,6 +192,11 @@ class TrainingMonitor(LiveWidget):
         except ValueError as error:
             self.error = one_line(error)
 
+    def set_state(self, sync_data: Any) -> None:
+        """Take traits from the browser, one thread at a time."""
+        with self._looking:
+            super().set_state(sync_data)
+
     @traitlets.validate("kl_coef")
     def _check_kl_coef(self, proposal: Any) -> Any:
         """Refuse a β before the trait takes it."""
@@ -211,7 +220,8 @@ class TrainingMonitor(LiveWidget):
                 self._keep_sample(records[-1])
             pause = PAUSE + PAUSE_PER_STEP * len(records)
             soon = time.monotonic() - self._looked < pause
-            if soon and training.state == self.state and not self._kl_moved():
+            running = training.state == self.state == "running"  # another step will come
+            if soon and running and not self._kl_moved():
                 return
             self._looked = time.monotonic()
             with self.hold_sync():

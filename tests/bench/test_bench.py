@@ -5,6 +5,8 @@ No test here looks at a clock: how fast this machine is, is for the command to s
 
 import dataclasses
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 from minirlhf.bench import machine
 from minirlhf.bench.measure import PHASES, measure
+from minirlhf.bench.repaint import repaint
 from minirlhf.cli.bench import bench
 from minirlhf.config import PPOConfig
 
@@ -28,7 +31,12 @@ def app():
     return app
 
 
-def test_the_command_prints_a_table_and_writes_every_number(app, tmp_path):
+@pytest.fixture
+def no_playwright(monkeypatch):
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+
+
+def test_the_command_prints_a_table_and_writes_every_number(app, no_playwright, tmp_path):
     file = tmp_path / "bench.json"
     run = CliRunner().invoke(app, [*SIZES, "--device", "cpu", "--json", str(file)])
     assert run.exit_code == 0, run.output
@@ -48,6 +56,28 @@ def test_the_command_prints_a_table_and_writes_every_number(app, tmp_path):
     assert result["threads"] == torch.get_num_threads()
     assert result["machine"] and result["torch"] == torch.__version__
     assert result["peak_memory_mib"] is None or result["peak_memory_mib"] > 50
+    missing = "Playwright is not installed (pip install playwright)"
+    assert f"browser       not measured: {missing}\n" in run.output  # one line, and it went on
+    assert result["repaint"] == {"left_out": missing}
+
+
+def test_without_a_chromium_or_the_widgets_the_repaint_is_left_out(monkeypatch, tmp_path):
+    pytest.importorskip("playwright")
+
+    def found() -> str:
+        with ThreadPoolExecutor(1) as thread:  # Playwright wants a thread without another one
+            (said,) = thread.submit(repaint).result().items()
+        assert said[0] == "left_out" and "\n" not in said[1]
+        return said[1]
+
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "nowhere"))
+    assert found().startswith(f"{tmp_path / 'nowhere'} does not start: ")
+    monkeypatch.delenv("CHROMIUM")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    assert found().startswith("no Chromium here: install it")
+    monkeypatch.setitem(sys.modules, "minirlhf.widgets.token_microscope", None)
+    assert "pip install 'minirlhf[course]'" in found()
 
 
 def test_bfloat16_runs_and_says_so():

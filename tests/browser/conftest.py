@@ -7,24 +7,15 @@ MINIRLHF_BROWSER=required, which `.ci/run` sets: there a missing browser is a fa
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
+from minirlhf.bench import browser
 from minirlhf.widgets.live import LiveWidget
 from minirlhf.widgets.static_page import save_page
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-]
 
 Open = Callable[..., Page]
 
@@ -32,15 +23,13 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """One browser for all tests of a worker."""
-    if CHROMIUM is None:
-        problem = "no Chromium here: install it (Debian: apt-get install chromium)"
+    try:
+        with browser.chromium() as found:
+            yield found
+    except browser.NoBrowser as missing:
         if os.environ.get("MINIRLHF_BROWSER") == "required":
-            pytest.fail(problem)
-        pytest.skip(problem)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -169,11 +169,19 @@ class LabPage:
 
     def run_all_cells(self) -> None:
         """Run all cells and wait for the last, and for what widgets still say to the kernel."""
+        self.start_all_cells()
+        self.wait_for_cells()
+
+    def start_all_cells(self) -> None:
+        """Run all cells, but do not wait for them."""
         self.page.evaluate(
             """() => { window.ran = null;
             window.jupyterapp.commands.execute('notebook:run-all-cells')
               .then(() => { window.ran = 'done'; }, (no) => { window.ran = String(no); }); }"""
         )
+
+    def wait_for_cells(self) -> None:
+        """Wait for the last cell that `start_all_cells` began, and for what widgets still say."""
         self.page.wait_for_function("() => window.ran", timeout=SECONDS_TO_RUN * 1000)
         self.wait_idle()
 

@@ -162,14 +162,15 @@ FOCUSABLE = "button, input, select, textarea, a[href], [tabindex]"
 
 
 def live_widgets() -> set[str]:
-    """The names of all subclasses of LiveWidget in the package."""
+    """The names of all live widgets in the package."""
     for module in pkgutil.walk_packages(minirlhf.widgets.__path__, "minirlhf.widgets."):
         importlib.import_module(module.name)
     found: set[str] = set()
     todo = [LiveWidget]
     while todo:
         todo += (below := todo.pop().__subclasses__())
-        found |= {c.__name__ for c in below if c.__module__.startswith("minirlhf.")}
+        shown = (c for c in below if c.prefix)  # without a prefix it is only a base of others
+        found |= {c.__name__ for c in shown if c.__module__.startswith("minirlhf.")}
     return found
 
 

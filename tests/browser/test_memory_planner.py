@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, SHAPES, SHARING, peak
+from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, SHARING, peak
+from minirlhf.shapes import ATTENTIONS, SHAPES
 from minirlhf.widgets.memory_planner import KINDS, MemoryPlanner
 from minirlhf.widgets.picture import number
 
@@ -29,6 +30,7 @@ def drawn(random_number: random.Random) -> dict[str, Any]:
         "rows": random_number.randint(1, 64),
         "length": 32 * random_number.randint(1, 64),
         "checkpointing": random_number.random() < 0.5,
+        "attention": random_number.choice(ATTENTIONS),
     }
 
 

@@ -125,7 +125,9 @@ def test_shows_before_and_after_and_asks_about_the_answer_that_fools(show, label
     assert "20 of 24" in text and "from 0.00 to 1.50" in text and "score 1.23" in text
     assert "13 of the 13 labels come from a simulated labeller" in text
     assert "likes the left answer better by 2.00" in text and "better by 4.20" in text
+    assert "trained" in page.locator("[aria-live]").last.inner_text()
     page.locator("button[name=verdict_right]").press("Enter")
+    assert page.evaluate("document.activeElement.name") == "verdict_right"  # and can go on
     assert trait(page, "verdict") == "right"
     assert "you do not" in page.locator(".mr-verdict").inner_text()
     assert page.locator("button[name=verdict_right]").get_attribute("aria-pressed") == "true"

@@ -77,3 +77,24 @@ def test_by_keyboard_and_from_python(show) -> None:
     page.locator("summary").focus()
     page.keyboard.press("Enter")
     expect(page.locator("table[data-table=meanings]")).to_contain_text("mean over responses")
+
+
+def test_no_text_of_a_chart_touches_another_or_is_cut(show) -> None:
+    wide = {"kl": 123456.0, "length": 1740.0, "lr": 1.5e-5, "entropy": 0.0625}
+    run = [StepRecord("ppo", 500 * i, 40, {k: i * v for k, v in wide.items()}) for i in (1, 2, 3)]
+    page = show(RunReplay(run, metrics=list(wide)))
+    for name in wide:
+        texts = page.locator(f"[data-metric={name}] svg text").evaluate_all(
+            """all => all.map((x) => {
+              const [text, svg] = [x, x.ownerSVGElement].map((e) => e.getBoundingClientRect());
+              return { left: text.left - svg.left, right: svg.right - text.right,
+                       end: text.right - svg.left, turned: x.hasAttribute("transform"),
+                       tick: x.getAttribute("text-anchor") === "end" };
+            })"""
+        )
+        assert min(min(t["left"], t["right"]) for t in texts) >= 0.0, name
+        (unit,) = (t for t in texts if t["turned"])
+        ticks = [t for t in texts if t["tick"]]
+        assert len(ticks) >= 2
+        if name != "lr":  # it has no unit
+            assert unit["end"] < min(t["left"] for t in ticks), name

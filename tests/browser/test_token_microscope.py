@@ -3,12 +3,10 @@
 import csv
 import io
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from browser.microscope_rollouts import CONFIG, Case, library_numbers, make_case, stretched
-from browser.repaint import measure_repaint
 from playwright.sync_api import Page, expect
 from tiny_models import TOKENIZER
 
@@ -397,11 +395,3 @@ def test_reads_at_800_pixels_in_both_themes(case, show, tmp_path, dark, width):
         "cells => cells.filter((c) => c.scrollWidth > c.clientWidth).map((c) => c.textContent)"
     )
     assert cut == []
-
-
-def test_repaint_is_measured(case, show: Callable[..., Page], record_property):
-    page = show(TokenMicroscope(stretched(case.rollout, 24), TOKENIZER, config=CONFIG))
-    found = measure_repaint(page)
-    assert (found.tokens, found.rows) == (24, 12)
-    record_property("repaint_median_ms", found.median)
-    record_property("repaint_longest_ms", found.longest)

@@ -54,7 +54,7 @@ def test_the_band_ends_where_the_healthy_range_does(show, monitor):
     boxes = page.evaluate(
         """() => { const p = document.querySelector(".mr-panel svg");
         const d = p.querySelector(".mr-curve").getAttribute("d").split(/[ML]/).slice(1)
-          .map((xy) => Number(xy.split(",")[1]));
+          .map((xy) => Number(xy.split(/[ ,]/)[1]));
         return [d, Number(p.querySelector(".mr-healthy").getAttribute("y"))]; }"""
     )
     ys, band_top = boxes

@@ -3,7 +3,8 @@
 import pytest
 import traitlets
 
-from minirlhf.memory import SHAPES, Shape, plan
+from minirlhf.memory import plan
+from minirlhf.shapes import SHAPES, Shape
 from minirlhf.widgets.memory_planner import MemoryPlanner
 
 

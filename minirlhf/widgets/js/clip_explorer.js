@@ -66,7 +66,7 @@ export default {
     const second = h("div", { class: "mr-bar" },
       steps > 1 ? control("step", "step", { min: 0, max: steps - 1, step: 1, digits: 0 }) : null,
       tokens.length ? control("token", "token", { min: 0, max: tokens.length - 1, step: 1, digits: 0 }) : null);
-    const plot = h("div"), table = h("div"), name = h("bdi", { class: "mr-word" });
+    const charts = h("div"), table = h("div"), name = h("bdi", { class: "mr-word" });
     const own = h("span", { class: "mr-own-text" }), looked = h("span", { class: "mr-token-text" });
     const ownLine = h("p", {}, h("span", { "aria-hidden": "true" }, "◆ "), own);
     const tokenLine = h("p", {}, h("span", { "aria-hidden": "true" }, "◉ "), name, " ", looked);
@@ -86,13 +86,13 @@ export default {
         summary.textContent = clipSummary(say, dots, model.get("step"), eps);
       }
       const description = `${say("clip_explorer.title")}. ${own.textContent} ${summary.textContent}`;
-      plot.replaceChildren(drawClip({ say, eps, dots, chosen: token, own: mine, description }));
+      charts.replaceChildren(drawClip({ say, eps, dots, chosen: token, own: mine, description }));
       table.replaceChildren(clipTable(say, dots, mine, eps));
     };
     const stop = ["clip_range", "ratio", "advantage", "step", "token", "points"].map((t) => follow(model, t, draw));
     el.append(h("div", { class: "mr mr-clip" }, bar, second,
       h("div", { class: "mr-clip-text", "aria-live": "polite" }, ownLine, tokenLine, summary),
-      plot, table, h("p", { class: "mr-note" }, say("clip_explorer.caption"))));
+      charts, table, h("p", { class: "mr-note" }, say("clip_explorer.caption"))));
     draw();
     return () => stop.forEach((end) => end());
   },

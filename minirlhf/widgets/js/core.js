@@ -50,27 +50,31 @@ function visible(token, longest = 24) {
   return characters.slice(0, half).join("") + "…" + characters.slice(-half).join("");
 }
 
-/** Words of the reader's language, by key; {name} is put in. A missing key shows itself. */
-function words(model) {
+/**
+ * Words of the reader's language, by key, which may leave out a prefix that is given here; {name}
+ * is put in. A missing key shows itself.
+ */
+function words(model, prefix = null) {
   const table = model.get("_strings") || {};
-  return (key, values = {}) =>
-    (table[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  const full = (key) => (prefix === null ? key : `${prefix}.${key}`);
+  return (key, values = {}) => (table[full(key)] ?? full(key))
+    .replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
 /**
  * A labelled slider. `apply(value)` runs at once while it moves; `settle(value)` when it is let go.
- * Returns {element, set(value)}; `set` moves it without running either.
+ * `tell(value)` says it in words; a slider over the places of a list tells what stands there.
+ * Returns {element, input, set(value)}; `set` moves it without running either.
  */
-function slider({ name, label, min, max, step, value, digits = 2, apply, settle = () => {} }) {
-  const shown = h("output", { class: "mr-readout" }, number(value, digits));
-  const input = h("input", {
-    type: "range", min, max, step, value, name, "aria-label": label,
-    "aria-valuetext": number(value, digits),
-  });
+function slider({ name, label, min, max, step, value, digits = 2, tell = (x) => number(x, digits),
+                  apply, settle = () => {} }) {
+  const shown = h("output", { class: "mr-readout" });
+  const input = h("input", { type: "range", min, max, step, value, name, "aria-label": label });
   const show = (x) => {
-    shown.textContent = number(x, digits);
-    input.setAttribute("aria-valuetext", number(x, digits));
+    shown.textContent = tell(x);
+    input.setAttribute("aria-valuetext", tell(x));
   };
+  show(value);
   input.addEventListener("input", () => { show(input.valueAsNumber); apply(input.valueAsNumber); });
   input.addEventListener("change", () => settle(input.valueAsNumber));
   input.addEventListener("keydown", (event) => event.stopPropagation());
@@ -81,17 +85,20 @@ function slider({ name, label, min, max, step, value, digits = 2, apply, settle 
   };
 }
 
-/** A row of choices, one of which is pressed; arrow keys move. Returns {element, set(value)}. */
+/**
+ * A row of choices, one of which is pressed; arrow keys move. Returns {element, set(value)}.
+ * Tab leads to the one that is pressed, or to the first where the value is none of them.
+ */
 function choices({ label, options, value, apply }) {
   const buttons = options.map(([key, text]) =>
     h("button", { type: "button", role: "radio", "data-key": key, onclick: () => pick(key) }, text));
   const element = h("div", { class: "mr-choices", role: "radiogroup", "aria-label": label }, buttons);
   const set = (key) => {
-    for (const button of buttons) {
-      const chosen = button.dataset.key === String(key);
-      button.setAttribute("aria-checked", String(chosen));
-      button.tabIndex = chosen ? 0 : -1;
-    }
+    const chosen = buttons.findIndex((button) => button.dataset.key === String(key));
+    buttons.forEach((button, i) => {
+      button.setAttribute("aria-checked", String(i === chosen));
+      button.tabIndex = i === Math.max(chosen, 0) ? 0 : -1;
+    });
   };
   const pick = (key) => { set(key); apply(key); };
   element.addEventListener("keydown", (event) => {

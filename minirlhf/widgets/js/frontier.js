@@ -21,8 +21,7 @@ function nearest(betas, beta) {
 
 export default {
   render({ model, el }) {
-    const say = words(model);
-    const text = (key, values) => say(`frontier.${key}`, values);
+    const text = words(model, "frontier");
     const [best, points, rest, curves] =
       ["_best", "_points", "_fixed_points", "_curves"].map((name) => model.get(name));
     const reached = [...points, ...rest];
@@ -102,12 +101,9 @@ export default {
 
     const control = slider({
       name: "beta_index", label: text("beta"), min: 0, max: betas.length - 1, step: 1, value: at,
-      apply: (i) => { at = i; named(); draw(); }, settle: (i) => write(model, "kl_coef", betas[i]),
+      tell: (i) => number(betas[i], 3), apply: (i) => { at = i; draw(); },
+      settle: (i) => write(model, "kl_coef", betas[i]),
     });
-    const named = () => {
-      control.element.querySelector("output").textContent = number(betas[at], 3);
-      control.input.setAttribute("aria-valuetext", `β ${number(betas[at], 3)}`);
-    };
     const redraw = (n) => { pairs = n; drawCurves(); draw(); };
     const chosen = curves.length ? choices({
       label: text("pairs"), value: pairs,
@@ -127,13 +123,11 @@ export default {
       h("div", { class: "mr-side" }, race.element, lure?.element),
       heard, h("div", { class: "mr-side" }, table, short_of),
       h("p", { class: "mr-note" }, text(lure ? "caption" : "caption_race"))));
-    named();
     redraw(pairs);
     const stops = [
       follow(model, "kl_coef", (x) => {
         at = nearest(betas, x);
         control.set(at);
-        named();
         draw();
       }),
       follow(model, "pairs", (n) => { chosen?.set(n); redraw(n); }),

@@ -12,8 +12,7 @@ function gaeWords(gamma, lam, left, rest, value, w) {
 }
 
 function render({ model, el }) {
-  const t = words(model);
-  const w = (key, values) => t(`gae_explorer.${key}`, values);
+  const w = words(model, "gae_explorer");
   const stops = [];
   const place = h("div");
   const sumLine = h("div", { class: "mr-strip-sum mr-code", "aria-live": "polite" });
@@ -54,9 +53,7 @@ function render({ model, el }) {
     const rows = [["delta", symbolOf("delta"), w("row.delta")],
       ["weight", "(γλ)ˡ", w("row.weight")],
       ["share", "(γλ)ˡ·δₜ₊ₗ", w("row.share")], ["total", "Σ", w("row.total")]];
-    strip = response.tokens.length ? tokenStrip({ tokens: response.tokens, rows,
-      label: w("scroll"), corner: w("token") }) : null;
-    place.replaceChildren(strip ? strip.element : h("p", {}, w("empty")));
+    strip = placeStrip(place, response.tokens, rows, w);
     sliders.token.input.max = Math.max(0, response.tokens.length - 1);
     paint();
   };
@@ -74,12 +71,8 @@ function render({ model, el }) {
     const cell = event.target.closest("td, thead th[scope=col]");
     if (cell) write(model, "token", cell.cellIndex - 1);
   });
-  const reset = h("button", { type: "button", onclick: () => {
-    for (const [trait, value] of Object.entries(model.get("_start"))) model.set(trait, value);
-    model.save_changes();
-  } }, w("reset"));
   const root = h("div", { class: "mr mr-tm mr-strip" }, h("p", { class: "mr-note" }, w("caption")),
-    h("div", { class: "mr-bar" }, Object.values(sliders).map((one) => one.element), reset),
+    h("div", { class: "mr-bar" }, Object.values(sliders).map((one) => one.element), resetButton(model, w("reset"))),
     place, sumLine, said);
   el.append(root);
   build();

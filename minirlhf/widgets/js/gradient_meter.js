@@ -10,8 +10,7 @@ const rootMeanSquare = (x) => Math.sqrt(average(x.map((v) => v * v)));
 
 export default {
   render({ model, el }) {
-    const say = words(model);
-    const text = (key, values) => say(`gradient_meter.${key}`, values);
+    const text = words(model, "gradient_meter");
     const [sizes, shifts] = [model.get("batch_sizes"), model.get("_numbers")];
     let shift = model.get("shift");
     let at = 0;
@@ -73,16 +72,12 @@ export default {
     };
     const control = slider({
       name: "size_index", label: text("n"), min: 0, max: sizes.length - 1, step: 1, value: 0,
-      apply: (i) => { named(i); draw(i); }, settle: (i) => write(model, "batch_size", sizes[i]),
+      tell: (i) => sizes[i].toLocaleString("en"), apply: draw,
+      settle: (i) => write(model, "batch_size", sizes[i]),
     });
-    const named = (i) => {
-      control.element.querySelector("output").textContent = sizes[i].toLocaleString("en");
-      control.input.setAttribute("aria-valuetext", String(sizes[i]));
-    };
     const move = (n) => {
       const i = Math.max(0, sizes.indexOf(n));
       control.set(i);
-      named(i);
       draw(i);
     };
     const added = shifts.length > 1 ? choices({

@@ -2,7 +2,7 @@
 
 const KINDS = ["weights", "gradients", "optimiser", "activations"];
 const FILLS = ["var(--mr-blue)", "var(--mr-sky)", "var(--mr-orange)", "var(--mr-purple)"];
-const CHOICES = ["language", "scorer", "precision", "optimiser", "sharing"];
+const CHOICES = ["language", "scorer", "precision", "optimiser", "sharing", "attention"];
 const NUMBERS = [ // trait, min, max, step
   ["lora_rank", 0, 64, 1], ["rows", 1, 64, 1], ["length", 32, 2048, 32], ["budget", 1, 256, 1],
 ];
@@ -14,7 +14,7 @@ function drawMemory({ model, el }) {
     .map((name) => [name, model.get(name)]));
   const known = { language: Object.keys(tables.shapes), scorer: Object.keys(tables.shapes),
     precision: Object.keys(tables.precisions), optimiser: Object.keys(tables.optimisers),
-    sharing: tables.sharing };
+    sharing: tables.sharing, attention: tables.attentions };
   const stops = [];
 
   const menus = CHOICES.map((name) => {
@@ -85,7 +85,7 @@ function drawMemory({ model, el }) {
         const width = (part[kind] / GIB) * scale;
         bars.append(svg("rect", { x, y: y + 3, width, height: LINE - 6, fill: FILLS[i] }));
         if (width > 14) bars.append(svg("text", { x: x + 4, y: y + 16,
-          style: `fill: ${i === 0 ? "#fff" : "#1a1a1a"}` }, String(i + 1)));
+          class: i ? "mr-memory-number" : "mr-memory-number mr-on-dark" }, String(i + 1)));
         x += width;
       });
       bars.append(svg("text", { x: x + 5, y: y + 16 }, number(sumOf(part))));

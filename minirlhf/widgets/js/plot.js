@@ -49,17 +49,27 @@ function range(lists, room = 0.06) {
   return [low - gap, high + gap];
 }
 
-const short = (x) => String(Number(x.toPrecision(6))).replace("-", "−");
+/** A tick's number, as short as it can be: 0.5, −20, 5e−7. */
+const short = (x) => {
+  const [round, size] = [Number(x.toPrecision(6)), Math.abs(x)];
+  return String(size > 0 && size < 1e-3 ? round.toExponential() : round).replaceAll("-", "−");
+};
+
+/** About how many pixels a tick's text is wide. */
+const wide = (text) => 7 * String(text).length;
 
 /**
- * A chart. x and y are [lowest, highest]; with logX or logY they are > 0.
+ * A chart. x and y are [lowest, highest]; with logX or logY they are > 0. The margin on the left
+ * is as wide as the ticks' texts and the name of the axis need, and `left` at least.
  * Returns {element, X, Y, layer}: the two scales, and a function that gives a group to draw into.
  * `layer(name)` empties the group of that name, so that a redraw is: layer("dots").append(…).
  */
 function plot({ width = 460, height = 260, x, y, xLabel, yLabel, label, xTicks, yTicks,
-                logX = false, logY = false, format = short, left = 54,
-                bottom = 40 }) {
+                logX = false, logY = false, format = short, left: least = 54, bottom = 40 }) {
   const [right, top] = [12, 10];
+  const texts = (ticks) => ticks.map((v) => [v, typeof v === "number" ? format(v) : v]);
+  const rows = texts(yTicks || (logY ? powers(...y) : roundNumbers(...y, 4)));
+  const left = Math.max(least, (yLabel ? 27 : 7) + Math.max(0, ...rows.map(([, t]) => wide(t))));
   const scale = ([low, high], from, to, log) => {
     const f = log ? Math.log : (v) => v;
     return (v) => from + ((f(v) - f(low)) / (f(high) - f(low) || 1)) * (to - from);
@@ -71,13 +81,13 @@ function plot({ width = 460, height = 260, x, y, xLabel, yLabel, label, xTicks, 
     "aria-label": label,
   });
   const axes = svg("g", { "aria-hidden": "true" });
-  for (const v of yTicks || (logY ? powers(...y) : roundNumbers(...y, 4)))
+  for (const [v, text] of rows)
     axes.append(
       svg("line", { class: "mr-grid", x1: left, x2: width - right, y1: Y(v), y2: Y(v) }),
-      svg("text", { x: left - 6, y: Y(v) + 4, "text-anchor": "end" }, format(v)));
-  for (const v of xTicks || (logX ? powers(...x) : roundNumbers(...x, 6)))
-    axes.append(svg("text", { x: X(v), y: height - bottom + 15, "text-anchor": "middle" },
-      typeof v === "number" ? format(v) : v));
+      svg("text", { x: left - 6, y: Y(v) + 4, "text-anchor": "end" }, text));
+  for (const [v, text] of texts(xTicks || (logX ? powers(...x) : roundNumbers(...x, 6))))
+    axes.append(svg("text", { x: Math.min(X(v), width - wide(text) / 2), y: height - bottom + 15,
+                              "text-anchor": "middle" }, text));
   axes.append(
     svg("line", { class: "mr-axis", x1: left, x2: width - right, y1: height - bottom,
                   y2: height - bottom }),

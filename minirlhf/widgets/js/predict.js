@@ -40,7 +40,6 @@ function drawPredict({ model, el }) {
     const guess = get("guess"), truth = get("truth");
     const guessed = guess >= 0, known = truth >= 0, shown = known && (guessed || asked);
     answers.set(guessed ? guess : picked);
-    if (!guessed && picked === null) buttons[0].tabIndex = 0; // Tab leads to the first
     for (const button of buttons) button.disabled = guessed || shown;
     sure.input.disabled = lock.disabled = guessed || shown;
     lock.disabled ||= picked === null;

@@ -122,14 +122,16 @@ function render({ model, el }) {
   const drawAll = () => { draw(); drawTraining(); };
   const drawOutcome = () => {
     result.replaceChildren(...drawResult(model, t));
-    if (model.get("state") === "done" && model.get("result").before) say("done");
+    showVerdict(model, result, t);
   };
   drawAll();
-  result.replaceChildren(...drawResult(model, t));
+  drawOutcome();
   const stops = [
     ...["choices", "state"].map((name) => follow(model, name, drawAll)),
     ...["step", "total", "doing", "error"].map((name) => follow(model, name, drawTraining)),
-    ...["result", "simulated_answers", "verdict"].map((name) => follow(model, name, drawOutcome)),
+    ...["result", "simulated_answers"].map((name) => follow(model, name, drawOutcome)),
+    follow(model, "verdict", () => showVerdict(model, result, t)),
+    follow(model, "state", (state) => { if (state === "done") say("done"); }),
   ];
   return () => { stops.forEach((stopFollowing) => stopFollowing()); root.remove(); };
 }

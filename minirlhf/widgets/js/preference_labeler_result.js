@@ -12,29 +12,30 @@ function resultTable(result, t) {
   return h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
 }
 
-/** The last question: the two answers, and what your choice means. */
+/** The last question: the two answers. */
 function lastQuestion(model, [new_, old], t) {
-  const said = h("p", { class: "mr-verdict", "aria-live": "polite" });
-  const show = () => {
-    const verdict = model.get("verdict");
-    said.textContent = verdict ? t(`preference_labeler.verdict_${verdict}`) : "";
-    for (const button of buttons)
-      button.setAttribute("aria-pressed", String(button.name === `verdict_${verdict}`));
-  };
   const buttons = [["left", new_], ["right", old]].map(([side, answer]) =>
     h("button", { type: "button", class: "mr-answer", name: `verdict_${side}`,
-      onclick: () => { write(model, "verdict", side); show(); } },
+      onclick: () => write(model, "verdict", side) },
       h("bdi", {}, visibleLine(answer.text)),
       h("span", { class: "mr-code mr-faint" },
         `${t("preference_labeler.score")} ${number(answer.score)}, ` +
         `${t("preference_labeler.judged")} ${number(answer.judged)}`)));
-  show();
   return [
     h("p", {}, t("preference_labeler.fooled_text", {
       score: number(new_.score - old.score), judged: number(old.judged - new_.judged) })),
     h("p", { class: "mr-prompt" }, h("bdi", {}, visibleLine(new_.prompt))),
-    h("div", { class: "mr-answers" }, buttons), said,
+    h("div", { class: "mr-answers" }, buttons),
+    h("p", { class: "mr-verdict", "aria-live": "polite" }),
   ];
+}
+
+/** What your choice means. In place: a button that is pressed keeps the focus. */
+function showVerdict(model, result, t) {
+  const verdict = model.get("verdict"), said = result.querySelector(".mr-verdict");
+  if (said) said.textContent = verdict ? t(`preference_labeler.verdict_${verdict}`) : "";
+  for (const button of result.querySelectorAll("button[name^=verdict_]"))
+    button.setAttribute("aria-pressed", String(button.name === `verdict_${verdict}`));
 }
 
 function drawResult(model, t) {

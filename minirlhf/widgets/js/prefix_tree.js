@@ -4,8 +4,7 @@ const COLUMNS = ["pi", "ref", "kl", "prefix", "value", "q", "advantage", "score"
 
 export default {
   render({ model, el }) {
-    const say = words(model);
-    const text = (key, values) => say(`prefix_tree.${key}`, values);
+    const text = words(model, "prefix_tree");
     const [tokens, tree, settings] = ["tokens", "_tree", "_settings"].map((n) => model.get(n));
     const tables = [floats(model.get("_log_pi")), floats(model.get("_ref_log_pi"))];
     const final = scoresOf(model.get("_scores"), model.get("_levels"));

@@ -20,8 +20,7 @@ function builtReward(response, { beta, estimator, score, penalty, ended, limit }
 }
 
 function render({ model, el }) {
-  const t = words(model);
-  const w = (key, values) => t(`reward_builder.${key}`, values);
+  const w = words(model, "reward_builder");
   const stops = [];
   const place = h("div");
   const scoreLine = h("div", { class: "mr-strip-sum mr-code mr-rb-score" });
@@ -54,9 +53,7 @@ function render({ model, el }) {
     response = unpack(model.get("_response"));
     const rows = BUILDER_ROWS.map((row) =>
       [row, BUILDER_SYMBOLS[row] ?? symbolOf(row), w(`row.${row}`)]);
-    strip = response.tokens.length ? tokenStrip({ tokens: response.tokens, rows,
-      label: w("scroll"), corner: w("token") }) : null;
-    place.replaceChildren(strip ? strip.element : h("p", {}, w("empty")));
+    strip = placeStrip(place, response.tokens, rows, w);
     paint();
   };
   const limits = { kl_coef: [0, 1, 0.005, 3], score: [-10, 10, "any", 2],
@@ -65,7 +62,8 @@ function render({ model, el }) {
     const [min, max, step, digits] = limits[trait];
     now[trait] = model.get(trait);
     const symbol = trait === "kl_coef" ? "β " : "";
-    const one = slider({ name: trait, label: `${symbol}${w(`slider.${trait}`)}`, min, max, step, digits, value: now[trait] ?? max,
+    const one = slider({ name: trait, label: `${symbol}${w(`slider.${trait}`)}`,
+      min, max, step, digits, value: now[trait] ?? max,
       apply: (x) => { now[trait] = x; paint(); }, settle: (x) => write(model, trait, x) });
     const readout = one.element.querySelector("output");
     const show = (x) => {
@@ -86,14 +84,11 @@ function render({ model, el }) {
   const ended = h("input", { type: "checkbox", name: "ended",
     onchange: () => write(model, "ended", ended.checked) });
   ended.checked = model.get("ended");
-  const reset = h("button", { type: "button", onclick: () => {
-    for (const [trait, value] of Object.entries(model.get("_start"))) model.set(trait, value);
-    model.save_changes();
-  } }, w("reset"));
   const root = h("div", { class: "mr mr-tm mr-strip" }, h("p", { class: "mr-note" }, w("caption")),
     h("div", { class: "mr-bar" }, steps.element), what,
     h("div", { class: "mr-bar" }, sliders, h("label", {}, ended, ` ${w("ended")}`),
-      h("span", { class: "mr-slider" }, w("estimator"), estimator.element), reset),
+      h("span", { class: "mr-slider" }, w("estimator"), estimator.element),
+      resetButton(model, w("reset"))),
     place, scoreLine, sumLine);
   el.append(root);
   build();

@@ -8,27 +8,19 @@ function readable(text) {
   return text.replace(marks, "�");
 }
 
-/** Whether a value lies within bounds, either of which may be missing. */
-const within = (v, { low, high }) => (low === null || v >= low) && (high === null || v <= high);
-
 export default {
   render({ model, el }) {
-    const say = words(model);
-    const text = (key, values) => say(`run_replay.${key}`, values);
+    const text = words(model, "run_replay");
     const [steps, samples, panels] = ["steps", "samples", "_panels"].map((n) => model.get(n));
     let at = 0;
     let timer = null;
     let speed = "normal";
 
     const charts = panels.map((panel) => {
-      const chart = plot({
-        width: 240, height: 140, left: 44, bottom: 32,
-        x: steps.length > 1 ? [steps[0], steps.at(-1)] : [steps[0] - 1, steps[0] + 1],
-        y: range([panel.values.map((v) => v ?? NaN)], 0.12),
-        xTicks: [...new Set([steps[0], steps.at(-1)])], xLabel: text("step"),
-        yLabel: panel.unit === "1" ? "" : panel.unit, label: text("curve", { name: panel.name }),
-      });
-      healthy(chart, panel);
+      const values = panel.values.map((v) => v ?? NaN);
+      const chart = metricChart(panel, [steps[0], steps.at(-1)], values, {
+        xLabel: text("step"), yLabel: panel.unit === "1" ? "" : panel.unit,
+        label: text("curve", { name: panel.name }) });
       const told = h("span", {});
       const figure = h("figure", { class: "mr-panel", "data-metric": panel.name,
         title: `${panel.formula}${panel.meaning ? `: ${panel.meaning}` : ""}` },
@@ -42,22 +34,14 @@ export default {
     const draw = () => {
       const outside = [];
       for (const { panel, chart, told, figure } of charts) {
-        const layer = chart.layer("curve");
-        const points = panel.values.slice(0, at + 1).map((v, i) =>
-          [chart.X(steps[i]), v === null ? NaN : chart.Y(v)]);
-        layer.append(line(points, { colour: BLUE }));
+        drawMetric(chart, panel, panel.values.slice(0, at + 1).map((v, i) => [steps[i], v]));
         const v = panel.values[at];
-        const fine = v === null || within(v, panel);
-        if (v !== null)
-          layer.append(marker(fine ? "circle" : "cross", ...points.at(-1),
-            { colour: fine ? BLUE : VERMILION, size: 4 }));
-        told.textContent = `${number(v, 3)}${fine ? "" : ` ${text("outside")}`}`;
+        const fine = ["", "healthy"].includes(health(panel, v));
+        told.textContent = `${brief(v, 3)}${fine ? "" : ` ${text("outside")}`}`;
         figure.dataset.healthy = fine ? "yes" : "no";
         if (!fine) outside.push(panel.name);
       }
       sample.textContent = samples[at] ? readable(samples[at]) : text("no_sample");
-      control.element.querySelector("output").textContent = String(steps[at]);
-      control.input.setAttribute("aria-valuetext", `${steps[at]} / ${steps.at(-1)}`);
       if (timer === null) tell(outside);
     };
     const tell = (outside) => {
@@ -87,7 +71,8 @@ export default {
     };
     const control = slider({
       name: "step_index", label: text("step"), min: 0, max: steps.length - 1, step: 1, value: 0,
-      apply: (i) => { stop(); at = i; draw(); }, settle: (i) => write(model, "step", steps[i]),
+      tell: (i) => String(steps[i]), apply: (i) => { stop(); at = i; draw(); },
+      settle: (i) => write(model, "step", steps[i]),
     });
     const pace = choices({
       label: text("speed"), value: speed, options: SPEEDS.map(([name]) => [name, text(name)]),
@@ -122,19 +107,4 @@ function meanings(panels, text) {
         p.low === null && p.high === null ? "" : `${bound(p.low)} … ${bound(p.high)}`,
         p.meaning]),
       { "data-table": "meanings" }));
-}
-
-/** The band between the bounds, as far as the panel goes, with dashed edges. */
-function healthy(chart, { low, high }) {
-  if (low === null && high === null) return;
-  const inside = (v) => Math.min(Math.max(chart.Y(v), chart.top), chart.bottom);
-  const [from, to] = [high === null ? chart.top : inside(high),
-                      low === null ? chart.bottom : inside(low)];
-  const layer = chart.layer("healthy");
-  layer.append(svg("rect", { class: "mr-healthy", x: chart.left, y: from,
-    width: chart.right - chart.left, height: Math.max(0, to - from) }));
-  for (const y of [from, to])
-    if (y > chart.top && y < chart.bottom)
-      layer.append(svg("line", { class: "mr-healthy-edge", x1: chart.left, x2: chart.right,
-                                 y1: y, y2: y }));
 }

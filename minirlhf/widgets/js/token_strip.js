@@ -50,3 +50,19 @@ function tokenStrip({ tokens, rows, label, corner }) {
     },
   };
 }
+
+/** Put the strip of these tokens into a place, or words where there are none; gives it or null. */
+function placeStrip(place, tokens, rows, w) {
+  const strip = tokens.length
+    ? tokenStrip({ tokens, rows, label: w("scroll"), corner: w("token") }) : null;
+  place.replaceChildren(strip ? strip.element : h("p", {}, w("empty")));
+  return strip;
+}
+
+/** A button that puts the traits back to where they started. */
+function resetButton(model, text) {
+  return h("button", { type: "button", onclick: () => {
+    for (const [trait, value] of Object.entries(model.get("_start"))) model.set(trait, value);
+    model.save_changes();
+  } }, text);
+}

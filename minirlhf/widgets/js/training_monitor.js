@@ -19,7 +19,7 @@ function render({ model, el }) {
   const steps = h("span", { class: "mr-code" });
   const error = h("p", { class: "mr-error", role: "alert" });
   const note = pythonNote(model, t("training_monitor.needs_python"));
-  const panels = model.get("panels").map((panel) => curvePanel(panel, t));
+  const panels = model.get("panels").map((metric) => monitorPanel(metric, t));
   const samples = h("ol", { class: "mr-samples", "aria-label": t("training_monitor.samples") });
   const live = h("div", { class: "mr-hidden", "aria-live": "polite" });
   const say = (text) => { live.textContent = text; };

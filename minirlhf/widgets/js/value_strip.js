@@ -14,8 +14,7 @@ function meanSquared(x, truth) {
 
 export default {
   render({ model, el }) {
-    const say = words(model);
-    const text = (key, values) => say(`value_strip.${key}`, values);
+    const text = words(model, "value_strip");
     const [tokens, steps] = [model.get("tokens"), model.get("steps")];
     const data = model.get("_numbers");
     const errors = data.errors;
@@ -84,17 +83,12 @@ export default {
 
     const control = slider({
       name: "step_index", label: text("step"), min: 0, max: steps.length - 1, step: 1, value: 0,
-      digits: 0, apply: (i) => { named(i); draw(i); },
+      tell: (i) => String(steps[i]), apply: draw,
       settle: (i) => write(model, "step", steps[i]),
     });
-    const named = (i) => {
-      control.element.querySelector("output").textContent = String(steps[i]);
-      control.input.setAttribute("aria-valuetext", String(steps[i]));
-    };
     const move = (step) => {
       const i = Math.max(0, steps.indexOf(step));
       control.set(i);
-      named(i);
       draw(i);
     };
     const legend = ["truth", "values", "targets"].map((name) =>
