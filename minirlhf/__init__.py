@@ -41,6 +41,7 @@ from minirlhf.monte_carlo import (  # noqa: E402
 from minirlhf.ppo_trainer import PPOTrainer  # noqa: E402
 from minirlhf.reference import Reference  # noqa: E402
 from minirlhf.reinforce_trainer import ReinforceTrainer  # noqa: E402
+from minirlhf.reward_ensemble import RewardEnsemble  # noqa: E402
 from minirlhf.reward_model import RewardModel  # noqa: E402
 from minirlhf.reward_trainer import RewardModelTrainer  # noqa: E402
 from minirlhf.rewards import per_token_rewards  # noqa: E402
@@ -68,6 +69,7 @@ __all__ = [
     "ReinforceConfig",
     "ReinforceTrainer",
     "Responses",
+    "RewardEnsemble",
     "RewardModel",
     "RewardModelConfig",
     "RewardModelTrainer",

@@ -2,14 +2,16 @@
 
     plan(SHAPES["GPT-2 1.6 B"], SHAPES["GPT-2 124 M"], precision="autocast")["Critic"].weights
 
-All numbers are bytes. Weights, gradients and optimiser states are exact (the tests compare them
-with real models on a CPU). Activations are an estimate for fused operations; transformers' GPT-2,
-whose GELU is many small ones, kept 1.7 times as much on a CPU. Nothing here was measured on a GPU.
-Not counted: the KV cache while writing, work space of kernels, what the allocator holds in reserve,
-the CUDA context.
+All numbers are bytes. Weights, gradients and optimiser states are exact, and what a trained model
+keeps of a pass in float32 is within a tenth of autograd's saved tensors on a CPU: the tests compare
+them with real GPT-2, Llama and Qwen2 models, with either attention. Not measured: half precision,
+where norms keep some float32, and any GPU. Not counted: the KV cache while writing, work space of
+kernels, what the allocator holds in reserve, the CUDA context.
 """
 
 from dataclasses import dataclass
+
+from minirlhf.shapes import ATTENTIONS, Shape
 
 GIB = 2**30
 # bytes per weight, per number of the optimiser's state, and per activation
@@ -21,50 +23,6 @@ PRECISIONS = {
 }
 OPTIMISERS = {"AdamW": 2, "AdamW 8 bit": 2, "SGD": 0}  # states per trained parameter
 SHARING = ("nothing", "value head", "pairs", "one trunk")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a GPT-2-shaped model.
-
-    Attributes:
-        layers: blocks.
-        width: H, of the hidden states.
-        heads: of attention, per block.
-        vocabulary: V, tokens.
-        positions: longest text that it can read.
-    """
-
-    layers: int
-    width: int
-    heads: int
-    vocabulary: int
-    positions: int
-
-    @property
-    def parameters(self) -> int:
-        """(V + positions)·H + layers·(12·H² + 13·H) + 2·H: the trunk; input and output are tied."""
-        h = self.width
-        tables = (self.vocabulary + self.positions) * h
-        return tables + self.layers * (12 * h * h + 13 * h) + 2 * h
-
-    def lora_parameters(self, rank: int) -> int:
-        """LoRA on every matrix of every block: rank·(inputs + outputs) each, together 16·H·rank.
-
-        Hu et al. 2021. In GPT-2 that is 4·H for query, key and value (one matrix), 2·H for the
-        attention's output, 5·H each for the two feed-forward matrices.
-        """
-        return self.layers * rank * 16 * self.width
-
-
-SHAPES = {
-    "GPT-2 124 M": Shape(12, 768, 12, 50257, 1024),
-    "GPT-2 355 M": Shape(24, 1024, 16, 50257, 1024),
-    "GPT-2 774 M": Shape(36, 1280, 20, 50257, 1024),
-    "GPT-2 1.6 B": Shape(48, 1600, 25, 50257, 1024),
-    "GPT-3 6.7 B": Shape(32, 4096, 32, 50257, 2048),
-    "GPT-3 13 B": Shape(40, 5120, 40, 50257, 2048),
-}
 
 
 @dataclass(frozen=True)
@@ -88,6 +46,7 @@ def plan(
     rows: int = 8,
     length: int = 256,
     checkpointing: bool = False,
+    attention: str = "sdpa",
 ) -> dict[str, Part]:
     """Bytes of Actor, Reference, Critic and Reward model.
 
@@ -103,19 +62,22 @@ def plan(
         rows: responses in a microbatch.
         length: tokens of prompt and response together.
         checkpointing: activations inside a block are computed again for the backward pass.
+        attention: one of ATTENTIONS; our roles take "sdpa" on a GPU and "eager" on a CPU.
 
     Raises:
         ValueError: an unknown name, a number out of range, or trunks shared without LoRA.
     """
-    _check(precision, optimiser, lora_rank, sharing, rows, length)
+    _check(precision, optimiser, lora_rank, sharing, attention, rows, length)
     weight, _, activation = PRECISIONS[precision]
     state = _state_bytes(precision, optimiser)
     parts = {}
     for name, (stored, trained) in _counts(language, scorer, lora_rank, sharing).items():
         of_language = name in ("Actor", "Reference") or sharing == "one trunk"
         shape = language if of_language or (name, sharing) == ("Critic", "value head") else scorer
-        numbers = _kept_numbers(shape, rows, length, trained > 0, checkpointing)
-        # logits, and of a trained model also their log-softmax and its gradient
+        numbers = (
+            rows * length * _kept_of_token(shape, length, attention, trained > 0, checkpointing)
+        )
+        # a frozen model's logits; of a trained one the log-softmax, kept, and two on its way back
         tables = {"Actor": 3, "Reference": 1}.get(name, 0)
         parts[name] = Part(
             weights=stored * weight,
@@ -131,11 +93,12 @@ def _counts(language: Shape, scorer: Shape, rank: int, sharing: str) -> dict[str
     if sharing == "one trunk":
         scorer = language
     head = scorer.width  # one number from the last hidden state, without a bias
-    actor, critic = (language.parameters,) * 2, (scorer.parameters + head,) * 2
-    reference, reward = (language.parameters, 0), (scorer.parameters + head, 0)
+    whole = language.parameters + language.output_parameters
+    actor, critic = (whole,) * 2, (scorer.parameters + head,) * 2
+    reference, reward = (whole, 0), (scorer.parameters + head, 0)
     if rank:
         adapters, own = language.lora_parameters(rank), scorer.lora_parameters(rank) + head
-        actor, critic = (language.parameters + adapters, adapters), (scorer.parameters + own, own)
+        actor, critic = (whole + adapters, adapters), (scorer.parameters + own, own)
         if sharing in ("pairs", "one trunk"):
             reference, critic = (0, 0), (own, own)
         if sharing == "one trunk":
@@ -157,26 +120,34 @@ def _state_bytes(precision: str, optimiser: str) -> int:
     return OPTIMISERS[optimiser] * each + (4 if precision == "mixed" else 0)
 
 
-def _kept_numbers(shape: Shape, rows: int, length: int, trained: bool, checkpointing: bool) -> int:
-    """What blocks keep for the backward pass; a frozen model keeps one block's at a time.
+def _kept_of_token(
+    shape: Shape, length: int, attention: str, trained: bool, checkpointing: bool
+) -> int:
+    """Numbers kept of each token for the backward pass; a frozen model has one block's at a time.
 
-    16·H + heads·length numbers per token and block: Korthikanti et al. 2022, equation 1, without
-    the dropout masks and with the attention weights kept.
+    With checkpointing, each block keeps its input, and one block at a time all the rest.
     """
-    tokens = rows * length
-    block = tokens * (16 * shape.width + shape.heads * length)
+    block = shape.kept_by_block(length, attention)
     if not trained:
         return block
-    return block + shape.layers * tokens * shape.width if checkpointing else block * shape.layers
+    blocks = block + shape.layers * shape.width if checkpointing else shape.layers * block
+    return blocks + shape.kept_outside
 
 
 def _check(
-    precision: str, optimiser: str, lora_rank: int, sharing: str, rows: int, length: int
+    precision: str,
+    optimiser: str,
+    lora_rank: int,
+    sharing: str,
+    attention: str,
+    rows: int,
+    length: int,
 ) -> None:
     for name, value, known in (
         ("precision", precision, PRECISIONS),
         ("optimiser", optimiser, OPTIMISERS),
         ("sharing", sharing, SHARING),
+        ("attention", attention, ATTENTIONS),
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
