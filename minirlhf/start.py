@@ -41,8 +41,8 @@ CHECKS = {
     "types (mypy)": "mypy",
     "unit tests, doctests, coverage (pytest)": "pytest -n 2 --dist worksteal"
     " --cov --cov-report=term",
-    "notebooks (nbval)": "pytest --nbval --nbval-current-env --nbval-cell-timeout=120"
-    " --nbval-sanitize-with=tests/sanitize.cfg notebooks",
+    "notebooks (nbval)": "pytest -n 2 --dist loadfile --nbval --nbval-current-env"
+    " --nbval-cell-timeout=120 --nbval-sanitize-with=tests/sanitize.cfg notebooks",
 }
 
 

@@ -1,7 +1,8 @@
 """Run notebooks and make them ready to commit: `python tests/freeze_notebooks.py [NOTEBOOK ...]`.
 
-Without arguments, all of notebooks/. Each is executed in a fresh kernel of this Python, in order,
-and saved only if no cell failed. What would differ from run to run without meaning anything (widget
+Without arguments, all of notebooks/. The cells of exercises are written anew from
+`minirlhf/exercises`; then each notebook is executed in a fresh kernel of this Python, in order, and
+saved only if no cell failed. What would differ from run to run without meaning anything (widget
 state, timings, version numbers of Python) is taken out, so that the difference shown by git is what
 you changed.
 """
@@ -12,6 +13,8 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+
+from minirlhf.exercises.cells import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -78,6 +81,7 @@ def main(names: list[str]) -> int:
     failed = []
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
+        refresh(notebook)
         try:
             run(notebook, path.parent)
         except Exception as error:

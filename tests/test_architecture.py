@@ -19,15 +19,15 @@ LONGEST = 250  # lines
 # A module imports only from rows above its own; so there can be no cycle. `minirlhf` is __init__.
 LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
-                    memory
+                    shapes
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
-                    predictions
-formulas on those:  losses config backbone
+                    predictions memory
+formulas on those:  losses config backbone recording
 pairs by hand:      labelling
 role parts:         generation scorer online_metrics dpo_loss resume trainer
 actor:              actor checkpoint pair_trainer
 actor's relatives:  reference reward_model sft_trainer
-critic, stage 2:    critic evaluation reward_trainer dpo_trainer text_scores
+critic, stage 2:    critic evaluation reward_trainer dpo_trainer text_scores reward_ensemble
 rollout, truth:     rollout continuations
                     monte_carlo
 stage 3, shared:    online_trainer
@@ -37,7 +37,7 @@ museum, frame:      museum.bug
 museum, exhibits:   museum.switch museum.sampling_bugs museum.formula_bugs museum.update_bugs
                     museum
 runs on disk:       provenance
-                    run_folder
+                    run_folder recorder
 in the background:  background
                     background_training
 café, words:        worlds worlds.cafe.words
@@ -46,7 +46,7 @@ café, gold:         worlds.cafe.gold
 café, preferences:  worlds.cafe.preferences
 café:               worlds.cafe
 café, models:       worlds.cafe.recipe
-                    worlds.cafe.your_taste
+                    worlds.cafe.your_taste worlds.cafe.recordings worlds.cafe.ensembles
                     worlds.cafe.taste_run
 exact, words:       worlds.exact.words worlds.exact.tree
 exact, truths:      worlds.exact.gold worlds.exact.truth
@@ -54,36 +54,47 @@ exact, truths:      worlds.exact.gold worlds.exact.truth
                     worlds.exact.chains
 exact, models:      worlds.exact.fixed_points worlds.exact.preferences worlds.exact.models
 exact, experiments: worlds.exact.frontier worlds.exact.overoptimisation
-                    worlds.exact.gradient_quality
+                    worlds.exact.gradient_quality worlds.exact.ensembles
                     worlds.exact
+exercises, parts:   exercises.exercise exercises.compare
+                    exercises.proof exercises.examine exercises.cells
+                    exercises.progress exercises.copies
+                    exercises.check exercises.grading
+exercises:          exercises.nNN
+                    exercises
 pictures, parts:    widgets.picture
                     widgets.live widgets.wire widgets.value_records
                     widgets.static_page widgets.math_svg
                     widgets.export
+                    widgets.slides
                     widgets.scenes widgets.monitor_parts widgets.labeler_parts
+                    widgets.busy_kernel
                     widgets.four_models_map widgets.clip_points widgets.kl_numbers
                     widgets.token_rows
-                    widgets.four_models_facts
+                    widgets.four_models_facts widgets.one_response
 pictures:           widgets.curves widgets.four_models widgets.frontier widgets.token_table
                     widgets.token_microscope widgets.reward_builder widgets.gae_explorer
                     widgets.clip_explorer widgets.four_models_live widgets.kl_explorer
                     widgets.value_strip widgets.prefix_tree widgets.frontier_live
                     widgets.gradient_meter widgets.run_replay
                     widgets.training_monitor widgets.preference_labeler
-                    widgets.predict widgets.memory_planner
+                    widgets.predict widgets.memory_planner widgets.ensembles
                     widgets
-bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine
+bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine bench.browser
                     bench.floor
                     bench.measure
+                    bench.repaint
 command line, parts: cli.show cli.options cli.errors
                     cli.four_models cli.runs
-commands:           cli.bench cli.cafe cli.chat cli.demo cli.doctor cli.exact cli.export cli.inspect
-                    cli.lab cli.online cli.train
+commands:           cli.bench cli.cafe cli.chat cli.classroom cli.demo cli.doctor cli.ensembles
+                    cli.exact cli.export cli.inspect cli.lab cli.online cli.progress cli.record
+                    cli.slides cli.train
                     cli
                     cli.__main__
 """
 ROWS = [line.partition(":")[2].split() or line.split() for line in LEVELS.strip().splitlines()]
 LEVEL = {name: number for number, row in enumerate(ROWS) for name in row}
+EXERCISES = re.compile(r"exercises\.n\d\d_.*")  # one row for all: `exercises.nNN`
 
 
 def name_of(file: Path) -> str:
@@ -94,6 +105,7 @@ def name_of(file: Path) -> str:
 
 
 FILES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+LEVEL |= {name: LEVEL["exercises.nNN"] for name in FILES if EXERCISES.fullmatch(name)}
 TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in FILES.items()}
 
 
@@ -124,7 +136,10 @@ def own(name: str) -> set[str]:
 def test_the_table_names_every_module_once() -> None:
     names = [name for row in ROWS for name in row]
     assert len(names) == len(set(names))
-    assert set(names) == set(FILES), "write new modules into LEVELS, in the row where they belong"
+    there = {EXERCISES.sub("exercises.nNN", name) for name in FILES}
+    assert set(names) - {"exercises.nNN"} == there - {"exercises.nNN"}, (
+        "write new modules into LEVELS, in the row where they belong"
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -141,7 +156,7 @@ def test_the_imports_were_really_seen() -> None:
 
 
 def test_the_core_knows_no_world_no_picture_and_no_command() -> None:
-    parts = ("bench", "cli", "museum", "widgets")
+    parts = ("bench", "cli", "exercises", "museum", "widgets")
     core = [name for name in FILES if "." not in name and name not in parts]
     for name in core:
         assert not [i for i in own(name) if i.split(".")[0] in ("worlds", *parts)]
@@ -163,7 +178,8 @@ THIRD_PARTY = {
         "nbconvert",
         "nbformat",
     },
-    "bench": {"torch", "transformers"},
+    "bench": {"torch", "transformers", "playwright"},
+    "exercises": {"torch", "filelock", "nbclient", "nbformat"},
     "cli": {"torch", "transformers", "safetensors", "typer", "rich"},
 }
 

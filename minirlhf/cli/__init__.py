@@ -13,13 +13,18 @@ from minirlhf.cli import (
     bench,
     cafe,
     chat,
+    classroom,
     demo,
     doctor,
+    ensembles,
     exact,
     export,
     inspect,
     lab,
     online,
+    progress,
+    record,
+    slides,
     train,
 )
 from minirlhf.cli.errors import OneLineErrors
@@ -44,9 +49,16 @@ app.command()(inspect.inspect)
 app.command()(chat.chat)
 app.command()(cafe.cafe)
 app.command()(exact.exact)
+app.command()(ensembles.ensembles)
+app.command()(record.record)
 # what lab does not know goes to JupyterLab
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab.lab)
 app.command()(export.export)
+app.command()(slides.slides)
+app.command()(progress.progress)
+app.command()(classroom.student)
+app.command()(classroom.key)
+app.command()(classroom.grade)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
 

@@ -6,6 +6,7 @@ for scripts and slides. Both need the extra `minirlhf[course]`.
 
 from minirlhf.widgets.clip_explorer import ClipExplorer
 from minirlhf.widgets.curves import curves_figure
+from minirlhf.widgets.ensembles import ensembles_figure
 from minirlhf.widgets.four_models import four_models_figure
 from minirlhf.widgets.four_models_live import FourModels, StageScrubber
 from minirlhf.widgets.frontier import frontier_figure, overoptimisation_figure
@@ -47,6 +48,7 @@ __all__ = [
     "TrainingMonitor",
     "ValueStrip",
     "curves_figure",
+    "ensembles_figure",
     "four_models_figure",
     "frontier_figure",
     "overoptimisation_figure",

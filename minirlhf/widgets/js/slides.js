@@ -20,9 +20,17 @@
     button("N", "speaker's notes", () => body.classList.toggle("with-notes")),
   )
 
+  // a table that is too long for the screen gets smaller letters
+  function fit(slide) {
+    for (let size = 100; size > 45 && slide.scrollHeight > slide.clientHeight; size -= 5) {
+      slide.style.fontSize = `${size}%`
+    }
+  }
+
   function show(wanted) {
     now = Math.min(Math.max(wanted, 0), slides.length - 1)
     slides.forEach((slide, i) => slide.classList.toggle("now", i === now))
+    fit(slides[now])
     count.textContent = `${now + 1} / ${slides.length}`
     history.replaceState(null, "", `#${now + 1}`)
   }
