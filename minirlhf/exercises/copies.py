@@ -31,8 +31,13 @@ def read(path: Path) -> Any:
 
 
 def student_copy(notebook: Any) -> None:
-    """Take out of a notebook, in place, every solution and every answer of its quiz."""
+    """Take out of a notebook, in place, solutions, answers of the quiz, and all outputs.
+
+    With outputs, the result of every prediction would stand below the question.
+    """
     for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
         found = exercise_of(cell)
         if found and found[1] == "help":
             cell.source = help_text(found[0], with_solution=False)

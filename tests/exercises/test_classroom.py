@@ -32,6 +32,7 @@ def test_student_copies_hold_no_solution_and_no_quiz_answer(tmp_path):
         text = "\n".join(cell.source for cell in notebook.cells)
         assert "<summary>Solution</summary>" not in text and "<summary>Answer</summary>" not in text
         assert "*Write your answer here.*" in text and "check." in text
+        assert not any(cell.get("outputs") for cell in notebook.cells)
     again = run("student", tmp_path / "class")
     assert again.exit_code == 2 and "is there already" in again.output
 

@@ -26,7 +26,7 @@ ROWS_AT_A_TIME = 20_000
 
 
 def new_actor(*, seed: int = 0, width: int = 32, layers: int = 1) -> Actor:
-    """A GPT-2 shape of 15,000 parameters with random weights, which knows no word yet."""
+    """A GPT-2 shape of 13,344 parameters with random weights, which knows no word yet."""
     tokenizer = build_tokenizer()
     config = GPT2Config(
         vocab_size=len(tokenizer),
