@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from minirlhf.actor import Actor
 from minirlhf.backbone import Role
 from minirlhf.batch import Prompts
+from minirlhf.masks import at_least_float32
 
 
 class Reference(Role):
@@ -38,3 +39,22 @@ class Reference(Role):
         """
         reader = Actor(self.model, self.tokenizer)
         return reader.log_probs(prompts, response_ids, temperature=temperature)
+
+    @torch.no_grad()
+    def alternatives(
+        self, prompts: Prompts, response_ids: Tensor, k: int, *, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """The k tokens that it finds likeliest at each step: what it might have written instead.
+
+        Args:
+            prompts: (B, P) ids and mask, left-padded.
+            response_ids: (B, R) int, right-padded.
+            k: how many, 1 to V.
+            temperature: the Actor's sampling temperature.
+
+        Returns:
+            (B, R, k) int ids and (B, R, k) nats, the likeliest first.
+        """
+        logits = Actor(self.model, self.tokenizer).logits(prompts, response_ids)
+        top = (at_least_float32(logits) / temperature).log_softmax(dim=-1).topk(k, dim=-1)
+        return top.indices, top.values

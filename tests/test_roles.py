@@ -181,3 +181,12 @@ def test_a_reward_model_has_the_actors_trunk_and_a_fresh_head() -> None:
     with torch.no_grad():
         one.model.base_model.wte.weight.add_(1.0)
     assert not torch.equal(one.model.base_model.wte.weight, actor.model.transformer.wte.weight)
+
+
+def test_the_references_alternatives_are_its_likeliest_tokens() -> None:
+    actor, (x, y, _) = shaped_actor(), ragged()
+    ids, nats = Reference.from_actor(actor).alternatives(x, y, 3, temperature=2.0)
+    everything = (actor.logits(x, y) / 2.0).log_softmax(dim=-1).detach()
+    assert ids.shape == nats.shape == (*y.shape, 3) and not nats.requires_grad
+    assert_close(nats, everything.gather(2, ids), rtol=0, atol=1e-5)
+    assert_close(nats, everything.sort(descending=True).values[..., :3], rtol=0, atol=1e-5)

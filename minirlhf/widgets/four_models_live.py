@@ -174,7 +174,13 @@ def _roles(trainer: Trainer | None) -> dict[str, Role]:
         )
     names = ("actor", "reference", "reward_model", "critic")
     found = [*trainer.roles.values(), *(getattr(trainer, name, None) for name in names)]
-    return {type(r).__name__: r for r in found if isinstance(r, Role)}
+    return {_model_of(r): r for r in found if isinstance(r, Role)}
+
+
+def _model_of(role: Role) -> str:
+    """Which of the four models it is, or is a kind of."""
+    kinds = [kind.__name__ for kind in type(role).__mro__]
+    return next((name for name in kinds if name in MODELS), kinds[0])
 
 
 def _trained(trainer: Trainer | None, roles: dict[str, Role]) -> dict[str, dict[str, bool]]:

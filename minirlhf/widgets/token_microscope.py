@@ -160,8 +160,15 @@ class TokenMicroscope(LiveWidget):
         mark = chosen.get("token") if chosen.get("response", 0) == 0 else None
         if mark is not None and mark >= min(length, LONGEST_PICTURE):
             mark = None
+        truth = self._extras.truth
         picture = token_figure(
-            now, self.row, self._tokenizer, gamma=self.gamma, mark=mark, longest=LONGEST_PICTURE
+            now,
+            self.row,
+            self._tokenizer,
+            gamma=self.gamma,
+            mark=mark,
+            longest=LONGEST_PICTURE,
+            truth=truth.values if isinstance(truth, MonteCarloValues) else truth,
         )
         picture.alt = (
             f"Token microscope, response {self.row}, with β {number(self.kl_coef)}, "

@@ -33,6 +33,7 @@ def token_figure(
     gamma: float = 1.0,
     mark: int | None = None,
     longest: int | None = None,
+    truth: Tensor | None = None,
 ) -> Picture:
     """Draw one response of a rollout as a table: tokens as columns, quantities as rows.
 
@@ -46,6 +47,7 @@ def token_figure(
         gamma: γ that the rollout was collected with.
         mark: a token whose column is to be framed; negative counts from the end.
         longest: draw this many tokens at most; None = all. The description counts all of them.
+        truth: (B, R) god's-eye values, reward units, for a row of their own.
 
     Returns:
         A picture.
@@ -63,26 +65,29 @@ def token_figure(
     if not torch.allclose(expected, rollout.td_target, atol=1e-4):
         raise ValueError(f"the rollout was not collected with gamma={gamma}")
     tokens = [str(tokenizer.decode([i])) for i in rollout.response_ids[row, :length].tolist()]
-    lines = _lines(rollout, row, length)
+    lines = _lines(rollout, row, length, truth)
     framed = None if mark is None else mark % length
-    alt = _describe(rollout, row, tokens)
+    alt = _describe(rollout, row, tokens, truth is not None)
     return _draw(tokens[:longest], lines, framed, alt)
 
 
-def _lines(rollout: Rollout, row: int, length: int) -> list[Line]:
+def _lines(rollout: Rollout, row: int, length: int, truth: Tensor | None) -> list[Line]:
     def values(tensor: Tensor) -> list[float]:
         return tensor[row, :length].tolist()
 
+    log_pi, log_ref = values(rollout.old_log_probs), values(rollout.ref_log_probs)
     rewards, old_values = values(rollout.rewards), values(rollout.old_values)
-    targets = values(rollout.td_target)
+    targets, true_values = values(rollout.td_target), [] if truth is None else values(truth)
     kl, advantages = values(rollout.kl), values(rollout.advantages)
-    scale = _largest(rewards + old_values + targets)
+    scale = _largest(rewards + old_values + targets + true_values)
+    god = Line(r"$V^*_t$  god's-eye value", true_values, scale)
     return [
-        Line(r"$\log\,\pi(A_t\,|\,S_t)$  Actor", values(rollout.old_log_probs), 0.0),
-        Line(r"$\log\,\pi_{ref}(A_t\,|\,S_t)$  Reference", values(rollout.ref_log_probs), 0.0),
+        Line(r"$\log\,\pi(A_t\,|\,S_t)$  Actor", log_pi, 0.0),
+        Line(r"$\log\,\pi_{ref}(A_t\,|\,S_t)$  Reference", log_ref, 0.0),
         Line(r"$kl_t$  their difference", kl, _largest(kl)),
         Line(r"$R_t$  reward of the token", rewards, scale),
         Line(r"$V_t$  Critic, before it", old_values, scale),
+        *([] if truth is None else [god]),
         Line(r"$R_t + \gamma V_{t+1}$  target", targets, scale),
         Line(r"$\hat{A}_t$  advantage", advantages, _largest(advantages)),
     ]
@@ -142,7 +147,7 @@ def _column(
         ax.add_patch(Rectangle((x, top), CELL, height, fill=False, edgecolor=INK, lw=2.2, zorder=5))
 
 
-def _describe(rollout: Rollout, row: int, tokens: list[str]) -> str:
+def _describe(rollout: Rollout, row: int, tokens: list[str], has_truth: bool) -> str:
     """Alternative text: the words, and the sums."""
     ending = "ended by itself" if bool(rollout.ended[row]) else "was cut"
     return (
@@ -150,5 +155,6 @@ def _describe(rollout: Rollout, row: int, tokens: list[str]) -> str:
         f"Score {number(float(rollout.scores[row]))}, "
         f"sum of KL {number(float(rollout.kl[row, : len(tokens)].sum()))} nats, "
         f"sum of rewards {number(float(rollout.rewards[row].sum()))}. "
-        "Rows: log-probs of Actor and Reference, KL, reward, value, target, advantage."
+        "Rows: log-probs of Actor and Reference, KL, reward, value, "
+        f"{'god’s-eye value, ' * has_truth}target, advantage."
     )

@@ -57,6 +57,18 @@ def test_looking_changes_nothing(trainer, record):
     json.dumps(widget.facts, allow_nan=False)
 
 
+def test_a_kind_of_reward_model_counts_as_one(trainer):
+    class Known(type(trainer.reward_model)):
+        pass
+
+    known = FourModels(trainer).counts
+    before, trainer.reward_model.__class__ = type(trainer.reward_model), Known
+    try:
+        assert FourModels(trainer).counts == known and "RewardModel" in known
+    finally:
+        trainer.reward_model.__class__ = before
+
+
 def test_pads_are_never_read(trainer, record):
     mask = record.rollout.response_mask
     broken = record.rollout.rewards.masked_fill(~mask, float("nan"))

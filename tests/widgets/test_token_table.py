@@ -37,6 +37,16 @@ def test_shows_every_number_of_the_response(rollout, row):
     assert texts.count(number(0.0)) <= length * 7
 
 
+def test_the_truth_has_a_row_of_its_own(rollout, row):
+    truth = rollout.old_values + 0.123
+    plain = token_figure(rollout, row, TOKENIZER)
+    picture = token_figure(rollout, row, TOKENIZER, truth=truth)
+    assert len(written(picture)) - len(written(plain)) >= int(rollout.lengths[row]) + 1
+    for value in truth[row, : int(rollout.lengths[row])].tolist():
+        assert number(value) in written(picture)
+    assert "god’s-eye value" in picture.alt and "god’s-eye" not in plain.alt
+
+
 def test_shows_each_word_once_and_nothing_of_the_padding(rollout):
     row = int(rollout.lengths.argmin())
     texts = written(token_figure(rollout, row, TOKENIZER))
