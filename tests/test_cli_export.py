@@ -76,3 +76,19 @@ def test_what_mathtext_cannot_set_stays_latex_and_is_no_markup() -> None:
     assert math_svg.svg(r"\cases{<b>}") == r"<code>\cases{&lt;b&gt;}</code>"
     assert "<script>" not in math_svg.svg("<script>") and math_svg.svg("a$b").startswith("<code>")
     assert math_svg.svg(r"x\ $") and math_svg.svg("")
+
+
+@pytest.mark.parametrize(
+    "latex, plain",
+    [
+        (r"E\Big[x\Big] \bigl(y\bigr)", r"E[x] (y)"),
+        (r"a \le b \left( c", r"a \leq b \left( c"),
+        (r"\tfrac12 \frac1n \dfrac{a}{b}", r"\frac{1}{2} \frac{1}{n} \frac{a}{b}"),
+        (r"\sqrt n \boxed{x}", r"\sqrt{n} {x}"),
+        (r"\underbrace{a_{1}}_{\text{why}} + b", r"\underset{\text{why}}{a_{1}} + b"),
+        (r"\underbrace{a} b", r"\underset{}{a}b"),
+        (r"\underbrace{a", r"\underset{}{}{a"),
+    ],
+)
+def test_formulas_are_said_in_commands_that_mathtext_has(latex, plain):
+    assert math_svg.plainer(latex) == plain

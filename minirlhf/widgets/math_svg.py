@@ -3,11 +3,13 @@ r"""LaTeX formulas as small SVG drawings, so that a page shows them without Math
     svg(r"R_t + \gamma V_{t+1}")
 
 matplotlib's mathtext does the setting: letters, sub- and superscripts, fractions, roots, sums,
-accents, Greek. It knows no environments (`aligned`, `cases`) and no macros; what it cannot set
-stays LaTeX, as code, which is readable, if not pretty. The colour is that of the text around.
+accents, Greek. Some commands that it lacks are said in others that it has (`plainer`). It knows no
+environments (`aligned`, `cases`) and no macros; what it cannot set stays LaTeX, as code, which is
+readable, if not pretty. The colour is that of the text around.
 """
 
 import html
+import re
 from itertools import islice
 from typing import Any
 
@@ -26,7 +28,7 @@ def svg(latex: str) -> str:
     Args:
         latex: without the dollar signs.
     """
-    source = " ".join(latex.split())
+    source = plainer(" ".join(latex.split()))
     try:
         width, height, depth = text_to_path.get_text_width_height_descent(
             f"${source}$", FONT, ismath=True
@@ -40,9 +42,45 @@ def svg(latex: str) -> str:
     )
     box = f"0 {depth - height:.2f} {width:.2f} {height:.2f}"
     return (
-        f'<svg role="img" aria-label="{html.escape(source)}" viewBox="{box}"'
+        f'<svg role="img" aria-label="{html.escape(" ".join(latex.split()))}" viewBox="{box}"'
         f' style="{style};overflow:visible" fill="currentColor"><path d="{_path(outline)}"/></svg>'
     )
+
+
+OTHER_WORDS = (
+    (r"\\[bB]igg?[lr]?(?![A-Za-z])", ""),  # the size of a bracket
+    (r"\\boxed(?![A-Za-z])", ""),
+    (r"\\ge(?![A-Za-z])", r"\\geq"),
+    (r"\\le(?![A-Za-z])", r"\\leq"),
+    (r"\\operatorname(?![A-Za-z])", r"\\mathrm"),
+    (r"\\[td]?frac *([0-9a-zA-Z]) *([0-9a-zA-Z])", r"\\frac{\1}{\2}"),  # \frac12
+    (r"\\[td]frac(?![A-Za-z])", r"\\frac"),
+    (r"\\sqrt +([0-9a-zA-Z])", r"\\sqrt{\1}"),
+)
+BRACE = r"\underbrace"
+
+
+def plainer(source: str) -> str:
+    """The formula without some commands that mathtext lacks; frames and braces are left out."""
+    for pattern, words in OTHER_WORDS:
+        source = re.sub(pattern, words, source)
+    while BRACE in source:  # \underbrace{what}_{why}: the why goes below the what
+        before, _, rest = source.partition(BRACE)
+        what, rest = _group(rest)
+        why, rest = _group(rest.lstrip().removeprefix("_"))
+        source = rf"{before}\underset{{{why}}}{{{what}}}{rest}"
+    return source
+
+
+def _group(source: str) -> tuple[str, str]:
+    """What stands in the braces with which this begins, and what follows; "" if it does not."""
+    source = source.lstrip()
+    depth = 0
+    for at, letter in enumerate(source):
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if depth == 0:
+            return source[1:at], source[at + 1 :] if at else source
+    return "", source
 
 
 def _path(outline: Path) -> str:

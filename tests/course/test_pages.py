@@ -9,6 +9,7 @@ from course import index
 
 import minirlhf
 from minirlhf.batch import Rollout
+from minirlhf.widgets.math_svg import svg
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [
@@ -58,6 +59,13 @@ def test_every_notebook_that_is_named_exists(path):
     last = len(list((ROOT / "notebooks").glob("*.ipynb"))) - 1
     for number in re.findall(r"[Nn]otebooks? (\d\d)\b", prose(path)):
         assert int(number) <= last
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_formula_can_be_drawn(path):
+    """Exported pages and slides have no MathJax; what cannot be drawn would be shown as code."""
+    for display, inline in re.findall(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", prose(path), re.DOTALL):
+        assert svg(display or inline).startswith("<svg"), display or inline
 
 
 def test_the_names_in_the_glossary_exist():
