@@ -107,13 +107,31 @@ def answer_cells(notebook: Any) -> Iterator[tuple[str, str]]:
 
 
 def run(setup: list[str], answers: Mapping[str, str], folder: Path) -> dict[str, dict[str, str]]:
-    """Run answers one after the other in a process of their own; verdicts by exercise.
+    """Run answers one after the other; verdicts by exercise.
+
+    An answer that ends its process has failed; those after it get a new process.
 
     Args:
         setup: sources of the cells to run first.
         answers: source of the answer by exercise.
         folder: to run in.
     """
+    verdicts: dict[str, dict[str, str]] = {}
+    left = list(answers)
+    while left:
+        verdicts |= run_once(setup, {name: answers[name] for name in left}, folder)
+        ended = next((name for name in left if name not in verdicts), None)
+        if ended is None:
+            break
+        verdicts[ended] = {"state": "failed", "message": "it ended its process"}
+        left = left[left.index(ended) + 1 :]
+    return verdicts
+
+
+def run_once(
+    setup: list[str], answers: Mapping[str, str], folder: Path
+) -> dict[str, dict[str, str]]:
+    """The verdicts that one process comes to, up to an answer that ends it."""
     notebook = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
     sources = list(setup)
     for name, source in answers.items():
@@ -132,11 +150,9 @@ def run(setup: list[str], answers: Mapping[str, str], folder: Path) -> dict[str,
     with tempfile.TemporaryDirectory() as own, contextlib.suppress(DeadKernelError):
         # the answers' own checks must not count as the teacher's progress
         client.execute(env={**os.environ, progress.VARIABLE: str(Path(own) / "progress.json")})
-    pairs = zip(answers, notebook.cells[len(setup) :: 2], strict=True)
-    checks = notebook.cells[len(setup) + 1 :: 2]
-    return {
-        name: verdict_of(answer, check) for (name, answer), check in zip(pairs, checks, strict=True)
-    }
+    pairs = zip(notebook.cells[len(setup) :: 2], notebook.cells[len(setup) + 1 :: 2], strict=True)
+    found = {name: verdict_of(*pair) for name, pair in zip(answers, pairs, strict=True)}
+    return {name: verdict for name, verdict in found.items() if verdict}
 
 
 def print_verdict(name: str, answer: Any) -> None:
@@ -146,8 +162,8 @@ def print_verdict(name: str, answer: Any) -> None:
     sys.stdout.write(f"\n{MARK}{line}\n")
 
 
-def verdict_of(answer: Any, check: Any) -> dict[str, str]:
-    """State and message from the outputs of an answer's cell and of its check."""
+def verdict_of(answer: Any, check: Any) -> dict[str, str] | None:
+    """State and message from the outputs of an answer's cell and of its check; None without any."""
     text = "".join(out.get("text", "") for out in check.outputs)
     lines = [line for line in text.splitlines() if line.startswith(MARK)]
     errors = [out for cell in (answer, check) for out in cell.outputs if out.output_type == "error"]
@@ -155,6 +171,6 @@ def verdict_of(answer: Any, check: Any) -> dict[str, str]:
         message = f"{errors[0].ename}: {errors[0].evalue}"
         return {"state": "failed", "message": message}
     if not lines:
-        return {"state": "failed", "message": "the process ended before the check"}
+        return None
     verdict: dict[str, str] = json.loads(lines[-1].removeprefix(MARK))
     return verdict

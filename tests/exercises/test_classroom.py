@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 from minirlhf.cli import app
 from minirlhf.cli.classroom import as_csv, notebooks
 from minirlhf.exercises import EXERCISES
-from minirlhf.exercises.cells import solution
+from minirlhf.exercises.cells import refresh, solution
 from minirlhf.exercises.grading import Grade, grade, submissions
 
 CRITIC = next(path for path in notebooks() if path.name.startswith("05"))
 HERE = [one.name for one in EXERCISES.values() if one.notebook == "05"]
+IN_ORDER = refresh(nbformat.read(CRITIC, as_version=4))  # as they stand in the notebook
 
 
 def run(*arguments):
@@ -80,11 +81,18 @@ def test_grades_a_class(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cell_that_ends_the_process_fails_alone_or_what_comes_after_it(tmp_path):
-    hand_in(tmp_path, "eve", {f"ex-{HERE[0]}": "import os\nos._exit(1)"})
+def test_an_answer_that_ends_the_process_fails_alone(tmp_path):
+    killer, after = (f"ex-{name}" for name in IN_ORDER[1:3])
+    answer = solution(EXERCISES[IN_ORDER[2]])
+    hand_in(tmp_path, "eve", {killer: "import os\nos._exit(1)", after: answer})
     (who, path) = submissions(tmp_path)[0]
-    grades = grade(who, path, CRITIC)
-    assert {one.state for one in grades} == {"failed"}
+    states = {one.exercise: one.state for one in grade(who, path, CRITIC)}
+    assert [states[name] for name in IN_ORDER[:4]] == [
+        "unanswered",
+        "failed",
+        "right",
+        "unanswered",
+    ]
 
 
 def test_a_missing_exercise_is_missing_and_other_files_are_refused(tmp_path):
