@@ -82,18 +82,26 @@ def save_slides(notebook: str | Path, out: str | Path) -> int:
 def slides_of(node: Any, path: Path) -> list[Slide]:
     """The blocks of a notebook, dealt out to slides."""
     slides: list[Slide] = []
-    after_equation = False
+    section = Block("heading", "")  # to which the text goes back after an exercise
+    after_exercise = after_equation = False
     for cell in node.cells:
-        if cell.get("id") in NOT_SHOWN or str(cell.get("id", "")).endswith("-help"):
+        name = str(cell.get("id", ""))
+        if name in NOT_SHOWN or name.endswith("-help"):
             continue
         if cell.cell_type == "markdown":
             blocks = list(prose_blocks(cell.source, path))
         else:
             blocks = list(code_blocks(cell, after_equation=after_equation))
+        if not blocks:
+            continue
+        is_exercise = name.startswith("ex-")
+        if after_exercise and not is_exercise and blocks[0].kind != "heading":
+            place(slides, section)
         for block in blocks:
             place(slides, block)
-        if blocks:
-            after_equation = blocks[-1].kind == "equation"
+            if block.kind == "heading" and not is_exercise:
+                section = block
+        after_exercise, after_equation = is_exercise, blocks[-1].kind == "equation"
     return slides
 
 

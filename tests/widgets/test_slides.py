@@ -88,6 +88,15 @@ def test_exercises_come_without_hints_and_solutions(deal):
     assert "def response_return" in text and "toll = " not in text and "Hint" not in text
 
 
+def test_after_an_exercise_the_text_goes_back_to_its_section(deal):
+    section = new_markdown_cell("## Section\n\n- first")
+    cells = cells_of(EXERCISES["response_return"])
+    slides = deal(section, *cells, new_markdown_cell("- second"), new_markdown_cell("- third"))
+    headings = ["Exercise" if "Exercise" in s.heading else "Section" for s in slides]
+    assert headings == ["Section", "Exercise", "Section"]
+    assert "second" in text_of(slides[2]) and "third" in text_of(slides[2])
+
+
 def test_answers_of_the_quiz_are_notes(deal):
     quiz = "### Quiz\n\n**1.** Why?\n\n<details><summary>Answer</summary>\n\nBecause.\n\n</details>"
     (slide,) = deal(new_markdown_cell(quiz))
