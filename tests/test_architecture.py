@@ -19,7 +19,7 @@ LONGEST = 250  # lines
 # A module imports only from rows above its own; so there can be no cycle. `minirlhf` is __init__.
 LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
-                    shapes
+                    shapes notebook_files
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
                     predictions memory
 formulas on those:  losses config backbone recording
@@ -163,7 +163,15 @@ def test_the_core_knows_no_world_no_picture_and_no_command() -> None:
 
 
 THIRD_PARTY = {
-    "": {"torch", "transformers", "safetensors", "huggingface_hub", "filelock", "datasets"},
+    "": {
+        "torch",
+        "transformers",
+        "safetensors",
+        "huggingface_hub",
+        "filelock",
+        "datasets",
+        "nbformat",
+    },
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
     "widgets": {
         "torch",

@@ -1,7 +1,6 @@
 """For teachers: `minirlhf student`, `minirlhf key` and `minirlhf grade`."""
 
 import csv
-import importlib.util
 import io
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import typer
 from rich.table import Table
 
 from minirlhf.atomic import write_text
+from minirlhf.cli.options import need
 from minirlhf.cli.show import console
 from minirlhf.course_files import course_folder
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from minirlhf.exercises.grading import Grade
 
 
+NEEDED = ("nbformat", "nbclient")
+
+
 def student(
     out: Annotated[Path, typer.Argument(help="A new folder for the copies.")],
 ) -> None:
     """Write copies of all notebooks without solutions and quiz answers."""
-    need_course()
+    need("this needs", *NEEDED)
     from minirlhf.exercises.copies import write_student_copies
 
     copies = write_student_copies(notebooks(), out)
@@ -35,7 +38,7 @@ def key(
     out: Annotated[Path, typer.Argument(help="The file (Markdown).")] = Path("answer-key.md"),
 ) -> None:
     """Write the answer key: solutions, wrong answers to expect, quiz answers."""
-    need_course()
+    need("this needs", *NEEDED)
     from minirlhf.exercises.copies import answer_key
 
     write_text(out, answer_key(notebooks()))
@@ -47,7 +50,7 @@ def grade(
     out: Annotated[Path, typer.Option(help="The table, one row an exercise.")] = Path("grades.csv"),
 ) -> None:
     """Check the exercises of a class. Runs the code that was handed in, with your rights."""
-    need_course()
+    need("this needs", *NEEDED)
     from minirlhf.exercises.grading import grade as grade_one
     from minirlhf.exercises.grading import submissions
 
@@ -68,12 +71,6 @@ def grade(
 def notebooks() -> list[Path]:
     """The course's notebooks, in order."""
     return sorted(course_folder("notebooks").glob("[0-9][0-9]_*.ipynb"))
-
-
-def need_course() -> None:
-    """Refuse to go on without the packages of the course."""
-    if any(importlib.util.find_spec(name) is None for name in ("nbformat", "nbclient")):
-        raise ValueError("this needs more packages: pip install 'minirlhf[course]'")
 
 
 def as_csv(grades: "Sequence[Grade]") -> str:

@@ -1,12 +1,12 @@
 """`minirlhf export`: a notebook as one HTML page that works without Jupyter and without network."""
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from minirlhf.cli.options import check_is_no_folder, need
 from minirlhf.cli.show import console
 
 NEEDED = ("nbformat", "nbclient", "nbconvert", "anywidget", "matplotlib")
@@ -20,13 +20,11 @@ def export(
     dark: Annotated[bool, typer.Option("--dark", help="Light letters on a dark page.")] = False,
 ) -> None:
     """Run a notebook and write it as one HTML page, live sliders included."""
-    if any(importlib.util.find_spec(name) is None for name in NEEDED):
-        raise ValueError("pages need more packages: pip install 'minirlhf[course]'")
+    need("pages need", *NEEDED)
     from minirlhf.widgets.export import export_notebook
 
     target = out or Path("exports") / f"{notebook.stem}.html"
-    if target.is_dir():
-        raise ValueError(f"--out {target} is a folder; wanted the name of a file")
+    check_is_no_folder(target)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

@@ -1,5 +1,6 @@
 """Options that several commands share; what each one means is said once, here."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,30 @@ def setting(text: str, default: object) -> Any:
         default: the settings' own default, only to be shown.
     """
     return typer.Option(help=text, show_default=str(default))
+
+
+def need(who: str, *packages: str) -> None:
+    """Refuse to go on without packages of the extra `course`.
+
+    Args:
+        who: begins the error, such as "slides need".
+        packages: names to import.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    if any(importlib.util.find_spec(name) is None for name in packages):
+        raise ValueError(f"{who} more packages: pip install 'minirlhf[course]'")
+
+
+def check_is_no_folder(file: Path, option: str = "--out") -> None:
+    """Refuse a folder where a file is to be written.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if file.is_dir():
+        raise ValueError(f"{option} {file} is a folder; wanted the name of a file")
 
 
 Model = Annotated[

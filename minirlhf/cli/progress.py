@@ -11,6 +11,7 @@ from rich.table import Table
 
 from minirlhf import __version__, predictions
 from minirlhf.atomic import write_text
+from minirlhf.cli.options import check_is_no_folder
 from minirlhf.cli.show import console
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ def progress(
         )
     console.print(f"Kept in {default_path()}", markup=False, soft_wrap=True)
     if out is not None:
-        if out.is_dir():
-            raise ValueError(f"--json {out} is a folder; wanted the name of a file")
+        check_is_no_folder(out, "--json")
         write_text(out, json.dumps(report(done), indent=1) + "\n")
         console.print(f"Written to {out}", markup=False, soft_wrap=True)
 

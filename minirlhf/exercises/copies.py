@@ -10,24 +10,12 @@ import nbformat
 from minirlhf.atomic import write_text
 from minirlhf.exercises.cells import exercise_of, help_text, solution
 from minirlhf.exercises.exercise import Exercise
+from minirlhf.notebook_files import read_notebook
 
 # a collapsed quiz answer, as the course's notebooks write it
 ANSWER = re.compile(r"<details><summary>Answer</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
 QUESTION = re.compile(r"^\*\*\d\.\*\* ", re.MULTILINE)
 NO_ANSWER = "*Write your answer here.*"
-
-
-def read(path: Path) -> Any:
-    """The notebook in that file.
-
-    Raises:
-        ValueError: it is none.
-        OSError: it cannot be read.
-    """
-    try:
-        return nbformat.reads(path.read_text("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, AttributeError):
-        raise ValueError(f"{path} is not a notebook; wanted an .ipynb file") from None
 
 
 def student_copy(notebook: Any) -> None:
@@ -64,7 +52,7 @@ def write_student_copies(paths: Sequence[Path], folder: Path) -> list[Path]:
         raise ValueError(f"{taken[0]} is there already; wanted a new or empty folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, target in zip(paths, targets, strict=True):
-        notebook = read(path)
+        notebook = read_notebook(path)
         student_copy(notebook)
         write_text(target, nbformat.writes(notebook) + "\n")  # type: ignore[no-untyped-call]
     return targets
@@ -81,7 +69,7 @@ def answer_key(paths: Sequence[Path]) -> str:
 
 def key_of(path: Path) -> str:
     """The part of one notebook."""
-    notebook = read(path)
+    notebook = read_notebook(path)
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
     parts = [f"## {title}"]
     for cell in notebook.cells:

@@ -23,9 +23,9 @@ from nbclient.exceptions import DeadKernelError
 
 from minirlhf.exercises import progress
 from minirlhf.exercises.cells import PREFIX, exercise_of
-from minirlhf.exercises.copies import read
 from minirlhf.exercises.examine import examine
 from minirlhf.exercises.exercise import EXERCISES
+from minirlhf.notebook_files import read_notebook
 
 SECONDS_PER_CELL = 60
 SETUP = ("import", "setup")  # ids of the cells that every notebook of the course begins with
@@ -80,11 +80,11 @@ def grade(student: str, submitted: Path, course: Path) -> list[Grade]:
     Raises:
         ValueError: one of them is not a notebook.
     """
-    original = read(course)
+    original = read_notebook(course)
     setup = {cell.id: cell.source for cell in original.cells if cell.get("id") in SETUP}
     found = [exercise_of(cell) for cell in original.cells]
     names = [one[0].name for one in found if one and one[1] == ""]
-    answers = dict(answer_cells(read(submitted)))
+    answers = dict(answer_cells(read_notebook(submitted)))
     verdicts = run([setup[name] for name in SETUP], answers, course.parent)
     missing = {"state": "missing", "message": "no cell with this exercise"}
     return [

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import nbformat
 from jinja2 import pass_context
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -25,6 +24,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from minirlhf.atomic import write_text
+from minirlhf.notebook_files import read_notebook
 from minirlhf.widgets.math_svg import svg
 from minirlhf.widgets.static_page import STATE, VIEW, as_json, shim
 
@@ -66,19 +66,6 @@ def export_notebook(
     run_notebook(node, path, cell_done or (lambda done, total: None))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page_of(node, path, dark=dark))
-
-
-def read_notebook(path: Path) -> Any:
-    """The notebook in that file.
-
-    Raises:
-        ValueError: it is none.
-        OSError: it cannot be read.
-    """
-    try:
-        return nbformat.reads(path.read_text("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, AttributeError):
-        raise ValueError(f"{path} is not a notebook; wanted an .ipynb file") from None
 
 
 def run_notebook(node: Any, path: Path, cell_done: CellDone) -> None:

@@ -17,7 +17,8 @@ from typing import Any, Literal
 from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 from minirlhf.atomic import write_text
-from minirlhf.widgets.export import POLICY, Renderer, read_notebook, title_of
+from minirlhf.notebook_files import read_notebook
+from minirlhf.widgets.export import POLICY, Renderer, title_of
 from minirlhf.widgets.live import FOLDER
 
 LINES = 13  # that fit on a slide
