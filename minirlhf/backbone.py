@@ -105,7 +105,11 @@ class Role(nn.Module):
     @property
     def trainable(self) -> bool:
         """True when an optimiser may change this role."""
-        return any(p.requires_grad for p in self.parameters())
+        return bool(self.trained_parameters())
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that an optimiser may change, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def freeze(self) -> Self:
         """Never train this role again: no parameter asks for a gradient any more."""

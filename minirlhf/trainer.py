@@ -73,7 +73,8 @@ class Trainer(ABC):
 
 def adamw(role: Role, lr: float) -> AdamW:
     """The optimiser of one role: AdamW (0.9, 0.95), no weight decay, one fused kernel."""
-    return AdamW(role.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    trained = list(role.trained_parameters().values())
+    return AdamW(trained, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 
 
 def set_lr(optimizer: AdamW, lr: float) -> None:
@@ -113,7 +114,7 @@ def clip_gradient(role: Role, grad_clip: float, step: int) -> float:
     Raises:
         ValueError: the gradient is not finite.
     """
-    norm = torch.nn.utils.clip_grad_norm_(role.parameters(), grad_clip)
+    norm = torch.nn.utils.clip_grad_norm_(role.trained_parameters().values(), grad_clip)
     refuse_non_finite(f"the gradient norm of the {type(role).__name__}", norm, step)
     return float(norm)
 

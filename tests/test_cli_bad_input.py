@@ -311,7 +311,7 @@ def test_a_folder_that_cannot_be_written(files: Path, tmp_path: Path) -> None:
 def start(arguments: list[str]) -> "subprocess.Popen[str]":
     here = {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "minirlhf.cli", *arguments],
+        [sys.executable, "-m", "minirlhf", *arguments],
         env=os.environ | here,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
