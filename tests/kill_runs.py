@@ -3,7 +3,7 @@
 It needs a process of its own: children are forked, so that none of them pays for the imports, and
 forking is safe only from a process that has computed nothing yet.
 
-    python tests/kill_runs.py FOLDER     prints JSON: what was killed, and when
+    python tests/kill_runs.py FOLDER [--long]     prints JSON: what was killed, and when
 """
 
 import contextlib
@@ -25,15 +25,17 @@ from tiny_trainers import QUICK, TRAINERS
 from minirlhf.run_folder import RunFolder
 
 Case = tuple[str, dict[str, object]]  # stage and settings
+LONG = "--long" in sys.argv
+STEPS = 90 if LONG else 18
 RANDOM_RUNS: dict[str, Case] = {
-    "td": ("ppo", {"iterations": 18, "critic_target": "td"}),
-    "gae": ("ppo", {"iterations": 18, "critic_target": "gae", "ppo_epochs": 1}),
-    "adaptive": ("ppo", {"iterations": 18, "kl_target": 0.01, "kl_horizon": 50}),
-    "reinforce": ("reinforce", {"iterations": 18}),
-    "dpo": ("dpo", {"steps": 18}),
+    "td": ("ppo", {"iterations": STEPS, "critic_target": "td"}),
+    "gae": ("ppo", {"iterations": STEPS, "critic_target": "gae", "ppo_epochs": 1}),
+    "adaptive": ("ppo", {"iterations": STEPS, "kl_target": 0.01, "kl_horizon": 50}),
+    "reinforce": ("reinforce", {"iterations": STEPS}),
+    "dpo": ("dpo", {"steps": STEPS}),
 }
-KILLS = 8  # of each of them
-EVERY = 4  # of the calls that touch the disk
+KILLS = 40 if LONG else 8  # of each of them
+EVERY = 1 if LONG else 4  # of the calls that touch the disk
 
 
 def train(folder: Path, case: Case, tell: Callable[[], object]) -> None:

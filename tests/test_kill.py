@@ -13,17 +13,19 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, int]]]:
+@pytest.fixture(scope="module", params=["", pytest.param("--long", marks=pytest.mark.long)])
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, dict[str, int]]]:
     folder = tmp_path_factory.mktemp("killed")
     paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     quiet = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
-        [sys.executable, str(TESTS / "kill_runs.py"), str(folder)],
+        [sys.executable, str(TESTS / "kill_runs.py"), str(folder), request.param],
         env=os.environ | quiet,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
