@@ -1,5 +1,8 @@
 """The Actor: the language model that we want. It starts as the SFT model and PPO trains it."""
 
+import warnings
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
@@ -9,12 +12,15 @@ from minirlhf.batch import Prompts, Responses
 from minirlhf.generation import generate
 from minirlhf.log_probs import before_each_response_token, gather_log_probs
 from minirlhf.noise import SAMPLING, uniform_noise
+from minirlhf.static_decoding import PROMPT_STEP, StaticDecoder, can_decode_statically
 
 
 class Actor(Role):
     """π: any Hugging Face causal language model."""
 
     auto_class = AutoModelForCausalLM
+    _decoder: StaticDecoder | None = None  # of the batch size and length that were asked for last
+    _decodes_statically = True  # until it fails
 
     def logits(self, prompts: Prompts, response_ids: Tensor) -> Tensor:
         """Next-token scores before each response token.
@@ -81,12 +87,32 @@ class Actor(Role):
             rows=prompts.prompt_ids.shape[0],
             steps=max_response_tokens,
         )
-        return generate(
-            self.model,
-            prompts,
-            noise=noise,
-            eos_token_id=int(self.tokenizer.eos_token_id),
-            pad_token_id=self.filler,
-            temperature=temperature,
-            alternatives=alternatives,
-        )
+        settings: dict[str, Any] = {
+            "noise": noise,
+            "eos_token_id": int(self.tokenizer.eos_token_id),
+            "pad_token_id": self.filler,
+            "temperature": temperature,
+        }
+        if self._decodes_statically and not alternatives and can_decode_statically(self.model):
+            try:
+                return self.decoder(prompts, max_response_tokens).generate(prompts, **settings)
+            except RuntimeError as error:  # no memory for it, or a kernel that cannot be recorded
+                first_line = (str(error).splitlines() or [type(error).__name__])[0]
+                warnings.warn(f"sampling step by step, which is slower: {first_line}", stacklevel=2)
+                self._decoder, self._decodes_statically = None, False
+        return generate(self.model, prompts, alternatives=alternatives, **settings)
+
+    def decoder(self, prompts: Prompts, longest: int) -> StaticDecoder:
+        """The decoder for batches like this one; the last one if it fits."""
+        rows, width = prompts.prompt_ids.shape
+        kind, device = self.device.type, self.device
+        half = torch.is_autocast_enabled(kind)
+        dtype = torch.get_autocast_dtype(kind) if half else self.model.dtype
+        wanted = (rows, -(-width // PROMPT_STEP) * PROMPT_STEP, longest)
+        found = self._decoder
+        if found is None or (found.shape, found.dtype, found.device) != (wanted, dtype, device):
+            self._decoder = None  # its memory is free before the new one takes its own
+            record = kind == "cuda"
+            self._decoder = StaticDecoder(self.model, *wanted, dtype=dtype, record=record)
+        assert self._decoder is not None
+        return self._decoder

@@ -12,6 +12,11 @@ from minirlhf.backbone import attention_inputs
 from minirlhf.batch import Prompts, Responses
 from minirlhf.masks import at_least_float32, response_mask_from_lengths
 
+BROKEN = (
+    "the {} gives NaN as probabilities of the next token; its weights are broken, or too large for "
+    "their precision"
+)
+
 
 @torch.no_grad()
 def generate(
@@ -77,10 +82,7 @@ def generate(
             break
         input_ids = token[:, None]
     if bool(torch.stack(log_probs).isnan().any()):
-        raise ValueError(
-            f"the {type(model).__name__} gives NaN as probabilities of the next token; its weights "
-            "are broken, or too large for their precision"
-        )
+        raise ValueError(BROKEN.format(type(model).__name__))
     return Responses(
         response_ids=torch.stack(ids, dim=1),
         response_mask=response_mask_from_lengths(lengths, len(ids)),

@@ -25,6 +25,7 @@ formulas:           log_probs kl rewards advantages baselines metrics data loadi
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
 role parts:         generation scorer online_metrics dpo_loss resume trainer
+decoding on a GPU:  static_decoding
 actor:              actor checkpoint pair_trainer
 actor's relatives:  reference reward_model sft_trainer
 critic, stage 2:    critic evaluation reward_trainer dpo_trainer text_scores reward_ensemble
