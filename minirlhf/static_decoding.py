@@ -64,8 +64,8 @@ class StaticDecoder:
         record: bool,
     ) -> None:
         self.source, self.device = model, model.device
-        self.model: Any = model if model.dtype == dtype else copy.deepcopy(model)
-        self.model.to(dtype)
+        self.model = model if model.dtype == dtype else copy.deepcopy(model)
+        torch.nn.Module.to(self.model, dtype)  # nothing to do for the model itself
         self.shape, self.dtype = (rows, prompt_width, longest), dtype
         self.rows, self.prompt_width, self.longest = self.shape
         slots = prompt_width + longest
