@@ -24,6 +24,8 @@ formulas:           log_probs kl rewards advantages baselines metrics data loadi
                     predictions memory
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
+memory:             chunked_log_probs checkpointing offload
+                    output_head
 role parts:         generation scorer online_metrics dpo_loss resume trainer
 actor:              actor checkpoint pair_trainer
 actor's relatives:  reference reward_model sft_trainer
