@@ -95,10 +95,10 @@ def test_under_autocast_products_are_half_and_numbers_float32(dtype: torch.dtype
         assert_close(mine, wanted, rtol=0.02, atol=0.02)
 
 
-def test_a_chunk_is_as_large_as_the_logits_that_may_be_held() -> None:
+def test_a_chunk_is_half_as_large_as_the_logits_that_may_be_held() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert (most_bytes(cpu), most_bytes(gpu)) == (64 * 2**20, 512 * 2**20)
-    assert chunk_tokens(torch.empty(50257, 1)) == 333  # 333·50,257·4 bytes = 63.8 MiB
+    assert (most_bytes(cpu), most_bytes(gpu)) == (64 * 2**20, 1024 * 2**20)
+    assert chunk_tokens(torch.empty(50257, 1)) == 166  # 166·50,257·4 bytes = 31.8 MiB
     assert chunk_tokens(torch.empty(2**25, 1)) == 1  # one token's are more than that already
 
 

@@ -41,9 +41,9 @@ SIZES = {
 
 @pytest.fixture
 def in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logits of more than 3 tokens count as too large; each tensor of this file has more."""
+    """Logits of more than 6 tokens count as too large; a chunk is 3 then."""
     for module in ("actor", "chunked_log_probs"):
-        monkeypatch.setattr(f"minirlhf.{module}.most_bytes", lambda device: 4 * V * 3)
+        monkeypatch.setattr(f"minirlhf.{module}.most_bytes", lambda device: 4 * V * 6)
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_sft_and_dpo_learn_the_same_in_chunks(make: object, request: pytest.Fixt
         trainer = make()
         trainer.roles["actor"].double()
         getattr(trainer, "reference", trainer.roles["actor"]).double()
-        assert (trainer.actor.head_for_chunks(torch.zeros(2, 2)) is not None) == chunked
+        assert (trainer.actor.head_for_chunks(torch.zeros(4, 2)) is not None) == chunked
         records = list(trainer)
         losses.append([record.metrics[f"{trainer.stage}_loss"] for record in records])
         after.append(weights(trainer.roles["actor"]))
