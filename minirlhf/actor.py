@@ -4,14 +4,21 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from minirlhf.backbone import Role, attention_inputs
 from minirlhf.batch import Prompts, Responses
+from minirlhf.checkpointing import recomputed
+from minirlhf.chunked_log_probs import (
+    chunked_log_probs,
+    chunked_log_probs_and_entropy,
+    most_bytes,
+)
 from minirlhf.generation import generate
-from minirlhf.log_probs import before_each_response_token, gather_log_probs
+from minirlhf.log_probs import before_each_response_token, entropy, gather_log_probs
 from minirlhf.noise import SAMPLING, uniform_noise
+from minirlhf.output_head import linear_head, speaking
 from minirlhf.static_decoding import PROMPT_STEP, StaticDecoder, can_decode_statically
 
 
@@ -35,12 +42,13 @@ class Actor(Role):
         # the last response token is never an input: nothing asks what follows it
         input_ids = torch.cat([prompts.prompt_ids, response_ids[:, :-1]], dim=1)
         width = response_ids.shape[1]
-        logits = self.model(
-            input_ids,
-            use_cache=False,
-            logits_to_keep=width,  # the head runs on these slots only
-            **attention_inputs(prompts.prompt_mask, input_ids.shape[1]),
-        ).logits
+        with recomputed(self):
+            logits = self.model(
+                input_ids,
+                use_cache=False,
+                logits_to_keep=width,  # the head runs on these slots only
+                **attention_inputs(prompts.prompt_mask, input_ids.shape[1]),
+            ).logits
         return before_each_response_token(logits, width)
 
     def log_probs(
@@ -56,9 +64,68 @@ class Actor(Role):
         Returns:
             (B, R) nats.
         """
-        return gather_log_probs(
-            self.logits(prompts, response_ids), response_ids, temperature=temperature
-        )
+        head = self.head_for_chunks(response_ids)
+        if head is None:
+            return gather_log_probs(
+                self.logits(prompts, response_ids), response_ids, temperature=temperature
+            )
+
+        def say(hidden: Tensor) -> Tensor:
+            hidden = before_each_response_token(hidden, response_ids.shape[1])
+            return chunked_log_probs(
+                hidden, head.weight, head.bias, response_ids, temperature=temperature
+            )[..., None]
+
+        with speaking(head, say):
+            return self.logits(prompts, response_ids)[..., 0]
+
+    @torch.no_grad()
+    def log_probs_and_entropy(
+        self, prompts: Prompts, response_ids: Tensor, *, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """The same log-probs and each distribution's entropy, in one pass without gradient.
+
+        Args:
+            prompts: (B, P) ids and mask, left-padded.
+            response_ids: (B, R) int, right-padded.
+            temperature: the one that the responses were sampled with.
+
+        Returns:
+            (B, R) nats each.
+        """
+        head = self.head_for_chunks(response_ids)
+        if head is None:
+            logits = self.logits(prompts, response_ids)
+            log_probs = gather_log_probs(logits, response_ids, temperature=temperature)
+            return log_probs, entropy(logits, temperature=temperature)
+
+        def say(hidden: Tensor) -> Tensor:
+            hidden = before_each_response_token(hidden, response_ids.shape[1])
+            both = chunked_log_probs_and_entropy(
+                hidden, head.weight, head.bias, response_ids, temperature=temperature
+            )
+            return torch.stack(both, dim=-1)
+
+        with speaking(head, say):
+            both = self.logits(prompts, response_ids)
+        return both[..., 0], both[..., 1]
+
+    def head_for_chunks(self, response_ids: Tensor) -> nn.Linear | None:
+        """The output head, where the logits of these responses are too large to be held at once.
+
+        Args:
+            response_ids: (B, R) int.
+
+        Returns:
+            None where all B·R·V logits take at most `most_bytes` in float32, or where the model
+            does more to its logits than its head.
+        """
+        head = self.model.get_output_embeddings()
+        if head is None or 4 * response_ids.numel() * head.weight.shape[0] <= most_bytes(
+            response_ids.device
+        ):
+            return None
+        return linear_head(self.model)
 
     def generate(
         self,

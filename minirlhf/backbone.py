@@ -45,10 +45,13 @@ class Role(nn.Module):
     Attributes:
         model: the Hugging Face model, in evaluation mode.
         tokenizer: shared by all roles of a run.
+        gradient_checkpointing: passes with gradient are computed twice, to save memory; set by
+            `minirlhf.checkpointing`.
     """
 
     auto_class: Any  # the transformers Auto class that opens this role's folder
     extra_load_options: dict[str, Any] = {}  # noqa: RUF012  (read, never changed)
+    gradient_checkpointing: bool = False
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()

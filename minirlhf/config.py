@@ -35,11 +35,13 @@ class SFTConfig:
     batch_size: int = 64  # rows per step
     lr: float = 3e-3  # peak learning rate, AdamW; short warm-up, then cosine to 0
     grad_clip: float = 1.0  # largest gradient norm
+    gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size")
+        check(self, BOOL, "gradient_checkpointing")
         check(self, SEED, "seed")
         check(self, POSITIVE, "lr", "grad_clip")
 
@@ -57,6 +59,7 @@ class RewardModelConfig:
     held_out: float = 0.1
     standardise_samples: int = 512  # SFT samples over which scores get mean 0 and std 1
     max_response_tokens: int = 24  # of those samples
+    gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +68,7 @@ class RewardModelConfig:
         check(self, POSITIVE_INT, "max_response_tokens")
         check(self, POSITIVE, "lr", "grad_clip")
         check(self, OPEN_UNIT, "held_out")
+        check(self, BOOL, "gradient_checkpointing")
         check(self, SEED, "seed")
 
 
@@ -86,6 +90,8 @@ class OnlineConfig:
     missing_eos_penalty: float = 1.0  # subtracted from the score of a response that was cut
     temperature: float = 1.0  # of sampling, and of every log-prob
     precision: Precision = "float32"  # "bfloat16": autocast; log-probs and losses stay float32
+    gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
+    offload: bool = False  # Reference and Reward model wait in CPU memory while they do not read
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,6 +102,7 @@ class OnlineConfig:
         check(self, POSITIVE, "score_clip", optional=True)
         check(self, NOT_NEGATIVE, "kl_coef", "missing_eos_penalty")
         check(self, UNIT, "gamma")
+        check(self, BOOL, "gradient_checkpointing", "offload")
         check(self, SEED, "seed")
         check_choice("kl_estimator", self.kl_estimator, KL_ESTIMATORS)
         check_choice("precision", self.precision, ("float32", "bfloat16"))
@@ -204,6 +211,7 @@ class DPOConfig:
     kl_coef: float = 0.3
     grad_clip: float = 1.0
     held_out: float = 0.1  # share of the pairs kept for the accuracy that is reported
+    gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -211,6 +219,7 @@ class DPOConfig:
         check(self, POSITIVE_INT, "steps", "batch_size")
         check(self, POSITIVE, "lr", "kl_coef", "grad_clip")
         check(self, OPEN_UNIT, "held_out")
+        check(self, BOOL, "gradient_checkpointing")
         check(self, SEED, "seed")
 
 

@@ -9,6 +9,7 @@ from minirlhf.actor import Actor
 from minirlhf.data import decode_responses, encode_prompts, pad_prompts
 from minirlhf.kl import per_token_kl
 from minirlhf.masks import masked
+from minirlhf.offload import visiting
 from minirlhf.reference import Reference
 from minirlhf.reward_model import RewardModel
 
@@ -68,9 +69,11 @@ def evaluate(
             iteration=EVALUATION_ITERATION + start,
         )
         y, mask = responses.response_ids, responses.response_mask
-        kl = per_token_kl(responses.log_probs, reference.log_probs(batch, y))
+        with visiting(reference, actor.device):
+            kl = per_token_kl(responses.log_probs, reference.log_probs(batch, y))
         kls.append(masked(kl, mask).sum(dim=1))
-        scores.append(reward_model.scores(batch, y, mask))
+        with visiting(reward_model, actor.device):
+            scores.append(reward_model.scores(batch, y, mask))
         ended.append(responses.ended)
         texts += decode_responses(tokenizer, y, mask)
     score, ends = torch.cat(scores), torch.cat(ended)

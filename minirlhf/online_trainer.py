@@ -15,12 +15,14 @@ from torch import Tensor
 from minirlhf.actor import Actor
 from minirlhf.backbone import autocast, check_same_vocabulary
 from minirlhf.batch import Prompts, Rollout, StepRecord
+from minirlhf.checkpointing import set_checkpointing
 from minirlhf.config import GroupConfig, OnlineConfig
 from minirlhf.critic import Critic
 from minirlhf.data import batch_rows, check_lengths, decode_responses, encode_prompts, pad_prompts
 from minirlhf.evaluation import Judge
 from minirlhf.losses import actor_loss
 from minirlhf.noise import MINIBATCH_ORDER, permutation
+from minirlhf.offload import wait_on_cpu
 from minirlhf.online_metrics import UpdateMetrics, rollout_metrics
 from minirlhf.reference import Reference
 from minirlhf.reward_model import RewardModel
@@ -79,6 +81,10 @@ class OnlineTrainer(Trainer):
         for role in (actor, critic):
             if role is not None:
                 check_lengths(role.model, self._prompt_ids, config.max_response_tokens)
+                set_checkpointing(role, config.gradient_checkpointing)
+        if config.offload:
+            for frozen in (reference, reward_model):
+                wait_on_cpu(frozen, beside=[actor, *([critic] if critic else [])])
 
     @property
     def epochs(self) -> int:

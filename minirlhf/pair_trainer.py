@@ -12,6 +12,7 @@ from torch import Tensor
 
 from minirlhf.backbone import Role
 from minirlhf.batch import Prompts, StepRecord
+from minirlhf.checkpointing import set_checkpointing
 from minirlhf.config import DPOConfig, RewardModelConfig
 from minirlhf.data import (
     EncodableRow,
@@ -70,6 +71,7 @@ class PairTrainer(Trainer):
         order = permutation(len(rows), config.seed, PROMPT_ORDER)
         held_out = max(1, round(config.held_out * len(rows)))
         self._held_out, self._train = order[:held_out], order[held_out:]
+        set_checkpointing(role, config.gradient_checkpointing)
         self.roles = {name: role}
         self.optimizers = {name: adamw(role, config.lr)}
 

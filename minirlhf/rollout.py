@@ -17,7 +17,7 @@ from minirlhf.batch import Prompts, Rollout
 from minirlhf.config import OnlineConfig
 from minirlhf.critic import Critic
 from minirlhf.kl import per_token_kl
-from minirlhf.log_probs import entropy, gather_log_probs
+from minirlhf.offload import visiting
 from minirlhf.reference import Reference
 from minirlhf.reward_model import RewardModel
 from minirlhf.rewards import per_token_rewards
@@ -64,10 +64,13 @@ def collect_rollout(
         )
         ids, mask = responses.response_ids, responses.response_mask
         # once more through the code path of the update, so that its first ratio is exactly 1
-        logits = actor.logits(prompts, ids)
-        old_log_probs = gather_log_probs(logits, ids, temperature=config.temperature)
-        ref_log_probs = reference.log_probs(prompts, ids, temperature=config.temperature)
-        scores = reward_model.scores(prompts, ids, mask)
+        old_log_probs, entropy = actor.log_probs_and_entropy(
+            prompts, ids, temperature=config.temperature
+        )
+        with visiting(reference, actor.device):
+            ref_log_probs = reference.log_probs(prompts, ids, temperature=config.temperature)
+        with visiting(reward_model, actor.device):
+            scores = reward_model.scores(prompts, ids, mask)
         old_values = torch.zeros_like(old_log_probs)
         if critic is not None:
             old_values = critic.values(prompts, ids)
@@ -98,7 +101,7 @@ def collect_rollout(
         returns=returns,
         td_target=td_target(rewards, old_values, mask, gamma=config.gamma),
         ended=responses.ended,
-        entropy=entropy(logits, temperature=config.temperature),
+        entropy=entropy,
         top_ids=responses.top_ids,
         top_log_probs=responses.top_log_probs,
     )

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from minirlhf.backbone import Role, attention_inputs
+from minirlhf.checkpointing import recomputed
 from minirlhf.masks import at_least_float32
 
 
@@ -51,7 +52,8 @@ class Scorer(Role):
             prompt_mask: (B, P) bool, False on left padding.
         """
         inputs = attention_inputs(prompt_mask, input_ids.shape[1])
-        output = self.model.base_model(input_ids, use_cache=False, **inputs)
+        with recomputed(self):
+            output = self.model.base_model(input_ids, use_cache=False, **inputs)
         return output.last_hidden_state  # type: ignore[no-any-return]
 
     def read_head(self, hidden: Tensor) -> Tensor:

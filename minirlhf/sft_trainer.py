@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from minirlhf.actor import Actor
 from minirlhf.batch import StepRecord
+from minirlhf.checkpointing import set_checkpointing
 from minirlhf.config import SFTConfig
 from minirlhf.data import (
     EncodableRow,
@@ -18,6 +19,7 @@ from minirlhf.data import (
     pad_responses,
 )
 from minirlhf.losses import sft_loss
+from minirlhf.masks import masked_mean
 from minirlhf.trainer import (
     Trainer,
     adamw,
@@ -54,6 +56,7 @@ class SFTTrainer(Trainer):
         self._prompts = encode_prompts(actor.tokenizer, [row["prompt"] for row in rows])
         self._completions = encode_responses(actor.tokenizer, [row["completion"] for row in rows])
         check_lengths(actor.model, self._prompts, max(map(len, self._completions)))
+        set_checkpointing(actor, self.config.gradient_checkpointing)
         self.roles = {"actor": actor}
         self.optimizers = {"actor": adamw(actor, self.config.lr)}
 
@@ -69,7 +72,10 @@ class SFTTrainer(Trainer):
         ids, mask = pad_responses([self._completions[i] for i in chosen], pad)
         ids, mask = ids.to(device), mask.to(device)
 
-        loss = sft_loss(self.actor.logits(prompts, ids), ids, mask)
+        if self.actor.head_for_chunks(ids) is None:
+            loss = sft_loss(self.actor.logits(prompts, ids), ids, mask)
+        else:  # the same, where all logits at once would be too large
+            loss = masked_mean(-self.actor.log_probs(prompts, ids), mask)
         refuse_non_finite("sft_loss", loss, self.step + 1)
         loss.backward()
         lr = warmup_cosine(self.step, self.total, config.lr)

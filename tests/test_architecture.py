@@ -24,6 +24,8 @@ formulas:           log_probs kl rewards advantages baselines metrics data loadi
                     predictions memory
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
+memory:             chunked_log_probs checkpointing offload
+                    output_head
 role parts:         generation scorer online_metrics dpo_loss resume trainer
 decoding on a GPU:  static_decoding
 actor:              actor checkpoint pair_trainer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from tiny_models import same_bits, weights
-from tiny_trainers import CRITIC_FREE, PAIRS, PROMPTS, tiny_actor, tree
+from tiny_trainers import CRITIC_FREE, PAIRS, PROMPTS, SFT_ROWS, tiny_actor, tree
 from typer.testing import CliRunner
 
 from minirlhf import Actor, DPOConfig, GRPOConfig, ReinforceConfig, RewardModel, RLOOConfig
@@ -22,12 +22,14 @@ SMALL = {
 }
 GIVEN = {  # every setting that a command has beside those
     "reinforce": {"seed": 5, "kl_coef": 0.3, "baseline_decay": 0.5, "microbatch_size": 2,
-                  "actor_lr": 0.01, "precision": "bfloat16"},
+                  "actor_lr": 0.01, "precision": "bfloat16", "gradient_checkpointing": True,
+                  "offload": True},
     "rloo": {"seed": 5, "kl_coef": 0.3, "group_size": 2, "microbatch_size": 3, "actor_lr": 0.01,
-             "precision": "bfloat16"},
+             "precision": "bfloat16", "offload": True, "gradient_checkpointing": False},
     "grpo": {"seed": 5, "kl_coef": 0.3, "group_size": 4, "divide_by_std": False, "epochs": 3,
-             "minibatch_size": 4, "microbatch_size": 3, "actor_lr": 0.01, "precision": "bfloat16"},
-    "dpo": {"seed": 5, "kl_coef": 0.3, "lr": 0.01},
+             "minibatch_size": 4, "microbatch_size": 3, "actor_lr": 0.01, "precision": "bfloat16",
+             "gradient_checkpointing": True, "offload": False},
+    "dpo": {"seed": 5, "kl_coef": 0.3, "lr": 0.01, "gradient_checkpointing": True},
 }  # fmt: skip
 CONFIGS = {
     "reinforce": ReinforceConfig, "rloo": RLOOConfig, "grpo": GRPOConfig, "dpo": DPOConfig,
@@ -99,6 +101,29 @@ def test_the_run_has_the_settings_that_were_given_and_else_the_defaults(
     }  # fmt: skip
     trained = Actor.from_pretrained(files / command / "actor", device="cpu")
     assert not same_bits(weights(trained), weights(tiny_actor()))
+
+
+def test_the_three_stages_can_save_memory_and_learn_the_same(files: Path) -> None:
+    """Blocks computed again give the same bits; so does a Reference that waited on this CPU."""
+    (files / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SFT_ROWS))
+    model, few = ["--model", files / "model"], ["--batch-size", 2, "--steps", 2]
+    ppo = ["--batch-size", 2, "--iterations", 1, "--max-response-tokens", 3, "--offload"]
+    stages = {
+        "sft": ("actor", [*model, *few, "--data", files / "texts.jsonl"]),
+        "reward": ("reward_model", [*model, *few, "--data", files / "pairs.jsonl"]),
+        "ppo": ("critic", [
+            *model, *ppo, "--data", files / "prompts.jsonl", "--reward", files / "reward",
+        ]),
+    }  # fmt: skip
+    for stage, (role, words) in stages.items():
+        plain, saving = files / f"{stage}-plain", files / f"{stage}-saving"
+        run(stage, *(word for word in words if word != "--offload"), "--out", plain)
+        run(stage, *words, "--gradient-checkpointing", "--out", saving)
+        settings = json.loads((saving / "config.json").read_text())["settings"]
+        assert settings["gradient_checkpointing"] is True
+        assert settings.get("offload", True) is True
+        weights = f"{role}/model.safetensors"
+        assert (plain / weights).read_bytes() == (saving / weights).read_bytes()
 
 
 @pytest.mark.parametrize("command", CRITIC_FREE)

@@ -51,16 +51,17 @@ ONLINE: dict[str, list[object]] = {
     "kl_coef": NOT_NEGATIVE, "kl_estimator": ["k4", "", None], "gamma": UNIT,
     "score_clip": without_none(POSITIVE), "missing_eos_penalty": NOT_NEGATIVE,
     "temperature": POSITIVE, "precision": ["float16", "bf16", None], "seed": SEED,
+    "gradient_checkpointing": BOOL, "offload": BOOL,
 }  # fmt: skip
 BAD: dict[type, dict[str, list[object]]] = {
     SFTConfig: {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "grad_clip": POSITIVE,
-        "seed": SEED,
+        "seed": SEED, "gradient_checkpointing": BOOL,
     },
     RewardModelConfig: {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "grad_clip": POSITIVE,
         "held_out": [0, 1, *UNIT], "standardise_samples": POSITIVE_INT,
-        "max_response_tokens": POSITIVE_INT, "seed": SEED,
+        "max_response_tokens": POSITIVE_INT, "seed": SEED, "gradient_checkpointing": BOOL,
     },
     PPOConfig: {
         **ONLINE, "minibatch_size": POSITIVE_INT, "ppo_epochs": POSITIVE_INT,
@@ -78,6 +79,7 @@ BAD: dict[type, dict[str, list[object]]] = {
     DPOConfig: {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "kl_coef": POSITIVE,
         "grad_clip": POSITIVE, "held_out": [0, 1, *UNIT], "seed": SEED,
+        "gradient_checkpointing": BOOL,
     },
 }  # fmt: skip
 CASES = [

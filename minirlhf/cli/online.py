@@ -14,11 +14,13 @@ from minirlhf.cli.options import (
     BatchSize,
     Data,
     Device,
+    GradientCheckpointing,
     Iterations,
     KLCoef,
     MaxResponseTokens,
     MicrobatchSize,
     Model,
+    Offload,
     Out,
     Precision,
     Resume,
@@ -67,6 +69,8 @@ def ppo(
     actor_lr: Annotated[float | None, setting("Of the Actor.", PPOConfig.actor_lr)] = None,
     critic_lr: Annotated[float | None, setting("Of the Critic.", PPOConfig.critic_lr)] = None,
     precision: Precision = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    offload: Offload = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3: PPO; --model is the Actor of stage 1, --reward the model of stage 2."""
@@ -92,6 +96,8 @@ def reinforce(
     max_response_tokens: MaxResponseTokens = None,
     actor_lr: Annotated[float | None, setting("Of the Actor.", ReinforceConfig.actor_lr)] = None,
     precision: Precision = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    offload: Offload = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with REINFORCE: no Critic; what earlier batches brought is the baseline."""
@@ -114,6 +120,8 @@ def rloo(
     max_response_tokens: MaxResponseTokens = None,
     actor_lr: Annotated[float | None, setting("Of the Actor.", RLOOConfig.actor_lr)] = None,
     precision: Precision = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    offload: Offload = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with RLOO: no Critic; the other answers to a prompt are the baseline."""
@@ -144,6 +152,8 @@ def grpo(
     max_response_tokens: MaxResponseTokens = None,
     actor_lr: Annotated[float | None, setting("Of the Actor.", GRPOConfig.actor_lr)] = None,
     precision: Precision = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    offload: Offload = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with GRPO: no Critic; scores are compared within a group, the KL is in the loss."""

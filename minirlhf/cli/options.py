@@ -58,6 +58,9 @@ Device = Annotated[
 SaveEvery = Annotated[
     int, typer.Option(min=1, help="Steps between checkpoints; a kill loses these at most.")
 ]
+GradientCheckpointing = Annotated[
+    bool | None, setting("Compute blocks again in the backward pass: less memory.", False)
+]
 
 # stage 3
 Reward = Annotated[
@@ -77,4 +80,8 @@ MaxResponseTokens = Annotated[
 ]
 Precision = Annotated[
     str | None, setting("float32, or bfloat16 by autocast.", OnlineConfig.precision)
+]
+Offload = Annotated[
+    bool | None,
+    setting("Reference and reward model wait in CPU memory.", OnlineConfig.offload),
 ]

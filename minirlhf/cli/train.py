@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from minirlhf.backbone import pick_device
-from minirlhf.cli.options import Device, Model, Out, Resume, SaveEvery, Seed, setting
+from minirlhf.cli.options import (
+    Device,
+    GradientCheckpointing,
+    Model,
+    Out,
+    Resume,
+    SaveEvery,
+    Seed,
+    setting,
+)
 from minirlhf.cli.runs import plan, say_next, train
 from minirlhf.config import DPOConfig, RewardModelConfig, SFTConfig
 from minirlhf.run_folder import RunFolder
@@ -27,6 +36,7 @@ def sft(
     steps: Annotated[int | None, setting("Optimiser steps.", SFTConfig.steps)] = None,
     batch_size: Annotated[int | None, setting("Rows per step.", SFTConfig.batch_size)] = None,
     lr: Annotated[float | None, setting("Peak learning rate.", SFTConfig.lr)] = None,
+    gradient_checkpointing: GradientCheckpointing = None,
     save_every: SaveEvery = 20,
 ) -> None:
     """Stage 1: teach a language model to write like the examples."""
@@ -35,6 +45,7 @@ def sft(
     from minirlhf.sft_trainer import SFTTrainer
 
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "lr": lr}
+    given["gradient_checkpointing"] = gradient_checkpointing
     config, sources = plan(SFTConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
     rows = read_rows(sources["data"], SFT_COLUMNS)
@@ -65,6 +76,7 @@ def reward(
             RewardModelConfig.max_response_tokens,
         ),
     ] = None,
+    gradient_checkpointing: GradientCheckpointing = None,
     save_every: SaveEvery = 20,
 ) -> None:
     """Stage 2: train a reward model on preferences; --model is the Actor of stage 1."""
@@ -75,6 +87,7 @@ def reward(
 
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "lr": lr}
     given["max_response_tokens"] = max_response_tokens
+    given["gradient_checkpointing"] = gradient_checkpointing
     config, sources = plan(RewardModelConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
     rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
@@ -104,6 +117,7 @@ def dpo(
         float | None, setting("β: what a nat of KL costs.", DPOConfig.kl_coef)
     ] = None,
     lr: Annotated[float | None, setting("Peak learning rate.", DPOConfig.lr)] = None,
+    gradient_checkpointing: GradientCheckpointing = None,
     save_every: SaveEvery = 20,
 ) -> None:
     """DPO instead of stages 2 and 3: preferences train the Actor; --model is that of stage 1."""
@@ -113,6 +127,7 @@ def dpo(
     from minirlhf.reference import Reference
 
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "kl_coef": kl_coef, "lr": lr}
+    given["gradient_checkpointing"] = gradient_checkpointing
     config, sources = plan(DPOConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
     rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
