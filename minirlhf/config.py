@@ -11,6 +11,7 @@ from typing import Any, Literal
 from minirlhf.config_rules import (
     BOOL,
     GROUP_SIZE,
+    LORA_RANK,
     NOT_NEGATIVE,
     ONE,
     OPEN_UNIT,
@@ -35,11 +36,13 @@ class SFTConfig:
     batch_size: int = 64  # rows per step
     lr: float = 3e-3  # peak learning rate, AdamW; short warm-up, then cosine to 0
     grad_clip: float = 1.0  # largest gradient norm
+    lora_rank: int = 0  # r of LoRA adapters, which want a larger `lr`; 0 = every weight is trained
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size")
+        check(self, LORA_RANK, "lora_rank")
         check(self, SEED, "seed")
         check(self, POSITIVE, "lr", "grad_clip")
 
@@ -57,12 +60,14 @@ class RewardModelConfig:
     held_out: float = 0.1
     standardise_samples: int = 512  # SFT samples over which scores get mean 0 and std 1
     max_response_tokens: int = 24  # of those samples
+    lora_rank: int = 0  # as in SFTConfig; the head is always trained whole
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size", "standardise_samples")
         check(self, POSITIVE_INT, "max_response_tokens")
+        check(self, LORA_RANK, "lora_rank")
         check(self, POSITIVE, "lr", "grad_clip")
         check(self, OPEN_UNIT, "held_out")
         check(self, SEED, "seed")
@@ -86,6 +91,7 @@ class OnlineConfig:
     missing_eos_penalty: float = 1.0  # subtracted from the score of a response that was cut
     temperature: float = 1.0  # of sampling, and of every log-prob
     precision: Precision = "float32"  # "bfloat16": autocast; log-probs and losses stay float32
+    lora_rank: int = 0  # of Actor and Critic, as in SFTConfig
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,6 +102,7 @@ class OnlineConfig:
         check(self, POSITIVE, "score_clip", optional=True)
         check(self, NOT_NEGATIVE, "kl_coef", "missing_eos_penalty")
         check(self, UNIT, "gamma")
+        check(self, LORA_RANK, "lora_rank")
         check(self, SEED, "seed")
         check_choice("kl_estimator", self.kl_estimator, KL_ESTIMATORS)
         check_choice("precision", self.precision, ("float32", "bfloat16"))
@@ -204,11 +211,13 @@ class DPOConfig:
     kl_coef: float = 0.3
     grad_clip: float = 1.0
     held_out: float = 0.1  # share of the pairs kept for the accuracy that is reported
+    lora_rank: int = 0  # as in SFTConfig
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size")
+        check(self, LORA_RANK, "lora_rank")
         check(self, POSITIVE, "lr", "kl_coef", "grad_clip")
         check(self, OPEN_UNIT, "held_out")
         check(self, SEED, "seed")

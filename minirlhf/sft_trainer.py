@@ -21,6 +21,7 @@ from minirlhf.losses import sft_loss
 from minirlhf.trainer import (
     Trainer,
     adamw,
+    check_lora_rank,
     clip_and_step,
     refuse_non_finite,
     set_lr,
@@ -54,6 +55,7 @@ class SFTTrainer(Trainer):
         self._prompts = encode_prompts(actor.tokenizer, [row["prompt"] for row in rows])
         self._completions = encode_responses(actor.tokenizer, [row["completion"] for row in rows])
         check_lengths(actor.model, self._prompts, max(map(len, self._completions)))
+        check_lora_rank(self.config, actor)
         self.roles = {"actor": actor}
         self.optimizers = {"actor": adamw(actor, self.config.lr)}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from minirlhf.actor import Actor
+from minirlhf.adapter_files import rank_on_disk
 from minirlhf.backbone import pick_device
 from minirlhf.cli.options import (
     BatchSize,
@@ -16,6 +17,7 @@ from minirlhf.cli.options import (
     Device,
     Iterations,
     KLCoef,
+    LoraRank,
     MaxResponseTokens,
     MicrobatchSize,
     Model,
@@ -67,6 +69,7 @@ def ppo(
     actor_lr: Annotated[float | None, setting("Of the Actor.", PPOConfig.actor_lr)] = None,
     critic_lr: Annotated[float | None, setting("Of the Critic.", PPOConfig.critic_lr)] = None,
     precision: Precision = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3: PPO; --model is the Actor of stage 1, --reward the model of stage 2."""
@@ -92,6 +95,7 @@ def reinforce(
     max_response_tokens: MaxResponseTokens = None,
     actor_lr: Annotated[float | None, setting("Of the Actor.", ReinforceConfig.actor_lr)] = None,
     precision: Precision = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with REINFORCE: no Critic; what earlier batches brought is the baseline."""
@@ -114,6 +118,7 @@ def rloo(
     max_response_tokens: MaxResponseTokens = None,
     actor_lr: Annotated[float | None, setting("Of the Actor.", RLOOConfig.actor_lr)] = None,
     precision: Precision = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with RLOO: no Critic; the other answers to a prompt are the baseline."""
@@ -144,6 +149,7 @@ def grpo(
     max_response_tokens: MaxResponseTokens = None,
     actor_lr: Annotated[float | None, setting("Of the Actor.", GRPOConfig.actor_lr)] = None,
     precision: Precision = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with GRPO: no Critic; scores are compared within a group, the KL is in the loss."""
@@ -185,11 +191,18 @@ def _trainer(
     device: "torch.device",
 ) -> OnlineTrainer:
     """The trainer with its models, loaded from where they are."""
-    prompts = [row["prompt"] for row in rows]
+    prompts, rank = [row["prompt"] for row in rows], config.lora_rank
     actor = Actor.from_pretrained(sources["model"], device=device)
-    scorer = RewardModel.from_pretrained(sources["reward"], device=device)
-    reference = Reference.from_actor(actor)
+    scorer = _scorer(actor, sources["reward"], rank, device)
+    reference = Reference.from_actor(actor.add_adapter(rank, seed=config.seed))
     if isinstance(config, PPOConfig):
-        critic = Critic.from_reward_model(scorer)
+        critic = Critic.from_reward_model(scorer, lora_rank=rank, seed=config.seed)
         return PPOTrainer(actor, reference, critic, scorer, prompts, config)
     return trainer_class(actor, reference, scorer, prompts, config)
+
+
+def _scorer(actor: Actor, source: str, rank: int, device: "torch.device") -> RewardModel:
+    """The reward model; on the Actor's own trunk where stage 2 trained such an adapter on it."""
+    if rank and rank_on_disk(Path(source) / "adapter", actor.model) == rank:
+        return RewardModel.from_adapter(actor, source)
+    return RewardModel.from_pretrained(source, device=device)

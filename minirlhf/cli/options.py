@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minirlhf.config import OnlineConfig
+from minirlhf.config import OnlineConfig, SFTConfig
 
 
 def setting(text: str, default: object) -> Any:
@@ -57,6 +57,9 @@ Device = Annotated[
 ]
 SaveEvery = Annotated[
     int, typer.Option(min=1, help="Steps between checkpoints; a kill loses these at most.")
+]
+LoraRank = Annotated[
+    int | None, setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank)
 ]
 
 # stage 3
