@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import peft  # noqa: F401  (here, so that no child pays for it)
 import pytest
 import torch
 from disk_calls import DiskCalls
@@ -31,6 +32,7 @@ RANDOM_RUNS: dict[str, Case] = {
     "adaptive": ("ppo", {"iterations": 18, "kl_target": 0.01, "kl_horizon": 50}),
     "reinforce": ("reinforce", {"iterations": 18}),
     "dpo": ("dpo", {"steps": 18}),
+    "lora": ("ppo", {"iterations": 18, "lora_rank": 2}),
 }
 KILLS = 8  # of each of them
 EVERY = 4  # of the calls that touch the disk

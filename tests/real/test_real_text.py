@@ -20,6 +20,9 @@ SHORT = Effort(
     ppo_iterations=8,
     ppo_batch=32,
     actor_lr=5e-4,
+    lora_rank=8,
+    lora_actor_lr=2e-3,
+    lora_critic_lr=3e-3,
     responses=128,
     loss_fall=1.0,
     accuracy=0.55,
@@ -52,6 +55,6 @@ def found(reviews: Reviews, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.mark.slow
-def test_all_three_stages_learn_from_real_text(found: dict[str, Any]) -> None:
+def test_all_three_stages_learn_from_real_text_with_lora_too(found: dict[str, Any]) -> None:
     missed = [goal for goal, reached in found["goals"].items() if not reached]
     assert not missed, {**found, "samples": "…"}
