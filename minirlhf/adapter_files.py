@@ -22,6 +22,7 @@ from minirlhf.loading import weights_digest
 from minirlhf.lora import ADAPTER, HEAD, adapter_parameters
 
 WEIGHTS, SETTINGS, TRUNK = "adapter_model.safetensors", "adapter_config.json", "trunk.json"
+Saved = tuple[dict[str, Tensor], float | None]  # values by name, and a scorer's `score_shift`
 PREFIX = "base_model.model."  # of every name in peft's files
 
 
@@ -50,7 +51,7 @@ def save_adapter(model: PreTrainedModel, folder: Path, *, name_trunk: bool = Fal
         (folder / TRUNK).write_text(text, encoding="utf-8")
 
 
-def read_adapter(folder: Path, model: PreTrainedModel) -> tuple[dict[str, Tensor], float]:
+def read_adapter(folder: Path, model: PreTrainedModel) -> Saved:
     """What was saved, by the names of this model's parameters, and the score's shift.
 
     Raises:
@@ -66,16 +67,16 @@ def read_adapter(folder: Path, model: PreTrainedModel) -> tuple[dict[str, Tensor
     if broken:
         raise ValueError(f"has NaN or infinite weights in {broken[0]}")
     config = AutoConfig.from_pretrained(folder)
-    return tensors, float(getattr(config, "score_shift", 0.0))
+    return tensors, getattr(config, "score_shift", None)
 
 
 @torch.no_grad()
-def put_adapter(model: PreTrainedModel, saved: tuple[dict[str, Tensor], float]) -> None:
+def put_adapter(model: PreTrainedModel, saved: Saved) -> None:
     """Give a model's adapter and head the values that `read_adapter` found."""
     tensors, shift = saved
     for name, parameter in adapter_parameters(model).items():
         parameter.copy_(tensors[name])
-    if hasattr(model, "score"):
+    if shift is not None:  # there is one after the last step of stage 2
         model.config.score_shift = shift
 
 

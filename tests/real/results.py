@@ -94,11 +94,11 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def conditions(effort: "Effort") -> dict[str, Any]:
+def conditions(name: str, effort: "Effort") -> dict[str, Any]:
     """What the numbers depend on besides the code."""
     return {
         "date": date.today().isoformat(),
-        "command": "python tests/real/run_real.py --json tests/real/results.json",
+        "command": f"python tests/real/run_real.py --effort {name} --json tests/real/results.json",
         "effort": asdict(effort),
         "versions": {
             "python": platform.python_version(),
