@@ -19,7 +19,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from minirlhf.adapter_files import save_adapter
 from minirlhf.loading import check_weights, loading_errors, quiet
+from minirlhf.lora import about_lora, adapter_parameters, adapter_rank, add_adapter, merged
 
 PAD_TOKEN = "<pad>"
 
@@ -47,11 +49,13 @@ class Role(nn.Module):
         tokenizer: shared by all roles of a run.
         gradient_checkpointing: passes with gradient are computed twice, to save memory; set by
             `minirlhf.checkpointing`.
+        shares: whose weights this role reads with, such as "the Actor's trunk"; "" = its own.
     """
 
     auto_class: Any  # the transformers Auto class that opens this role's folder
     extra_load_options: dict[str, Any] = {}  # noqa: RUF012  (read, never changed)
     gradient_checkpointing: bool = False
+    shares: str = ""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
@@ -114,6 +118,29 @@ class Role(nn.Module):
         """The parameters that an optimiser may change, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def add_adapter(self, rank: int, *, seed: int = 0) -> Self:
+        """Train LoRA matrices of this rank, and a score head, instead of all weights.
+
+        Args:
+            rank: r ≥ 1; 0 changes nothing.
+            seed: of the matrices' first values.
+
+        Raises:
+            ValueError: the package peft is missing, or the role has an adapter already.
+        """
+        if rank:
+            add_adapter(self.model, rank, seed=seed)
+        return self
+
+    @property
+    def lora_rank(self) -> int:
+        """Rank of the adapter; 0 = there is none, and every weight is trained."""
+        return adapter_rank(self.model)
+
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """What this role adds to memory, by name: all, or adapter and head on a shared trunk."""
+        return adapter_parameters(self.model) if self.shares else dict(self.named_parameters())
+
     def freeze(self) -> Self:
         """Never train this role again: no parameter asks for a gradient any more."""
         self.requires_grad_(False)
@@ -126,20 +153,27 @@ class Role(nn.Module):
         return super().train(False)
 
     def save(self, folder: str | Path) -> None:
-        """Write model (safetensors) and tokenizer, to be opened by any other tool."""
+        """Write model (safetensors) and tokenizer, to be opened by any other tool.
+
+        A LoRA adapter is merged into the weights; by itself, as peft knows it, it is in `adapter`.
+        """
+        adapted = bool(self.lora_rank)
         with quiet():
-            self.model.save_pretrained(folder)
+            (merged(self.model) if adapted else self.model).save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+            if adapted:
+                save_adapter(self.model, Path(folder) / "adapter", name_trunk=True)
 
     def summary(self) -> str:
-        """One line: name, parameters, trained or frozen, device, bytes of weights."""
-        parameters = list(self.parameters())
+        """One line: name, own parameters, trained or frozen, device, bytes, what is shared."""
+        parameters = list(self.own_parameters().values())
         count = sum(p.numel() for p in parameters)
         size = sum(p.numel() * p.element_size() for p in parameters)
         state = "trained" if self.trainable else "frozen"
+        shares = f"   shares {self.shares}" if self.shares else ""
         return (
             f"{type(self).__name__:<12}{count / 1e6:10.3f} M parameters   {state:<8}"
-            f"{self.device!s:<8}{size / 2**20:10.1f} MiB"
+            f"{self.device!s:<8}{size / 2**20:10.1f} MiB{about_lora(self.model)}{shares}"
         )
 
 

@@ -1,7 +1,8 @@
 """The whole state of a run after some step, in one folder; loading it goes on bit for bit.
 
     step-000012/
-      actor/  critic/  reward_model/    the trained roles, in Hugging Face format
+      actor/  critic/  reward_model/    the trained roles, in Hugging Face format; with LoRA
+                                        adapter and head only, in peft's
       optimizer-<role>.safetensors      AdamW's `step`, `exp_avg` and `exp_avg_sq` of each parameter
       state.json                        counters, and the size of every file
 
@@ -21,7 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import AdamW
+from transformers import PreTrainedModel
 
+from minirlhf.adapter_files import put_adapter, read_adapter, save_adapter
 from minirlhf.atomic import new_folder
 from minirlhf.backbone import Role
 from minirlhf.loading import check_weights, loading_errors
@@ -38,7 +41,10 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> None:
     """
     with new_folder(folder) as new:
         for name, role in trainer.roles.items():
-            role.save(new / name)
+            if role.lora_rank:
+                save_adapter(role.model, new / name)
+            else:
+                role.save(new / name)
             tensors = optimizer_tensors(trainer.optimizers[name], role)
             save_file(tensors, new / _optimizer_file(name))
         files = sorted(path for path in new.rglob("*") if path.is_file())
@@ -59,16 +65,17 @@ def load_checkpoint(folder: Path, trainer: Trainer) -> None:
         ValueError: a file is missing, cut short or damaged; says which, and what to do.
     """
     state = _read_state(folder)
-    weights, moments = {}, {}
+    weights: dict[str, Any] = {}
+    moments = {}
     for name, role in trainer.roles.items():
         with _damage(folder, folder / name):
-            weights[name] = _read_model(folder / name, role)
+            read = read_adapter if role.lora_rank else _read_model
+            weights[name] = read(folder / name, role.model)
         with _damage(folder, folder / _optimizer_file(name)):
             moments[name] = _read_moments(folder / _optimizer_file(name), role)
     for name, role in trainer.roles.items():
-        role.model.load_state_dict(weights[name].state_dict())
-        if hasattr(weights[name].config, "score_shift"):  # the last step of stage 2 changes it
-            role.model.config.score_shift = weights[name].config.score_shift
+        put = put_adapter if role.lora_rank else _put_model
+        put(role.model, weights[name])
         optimizer = trainer.optimizers[name]
         optimizer.state.clear()
         for parameter_name, parameter in role.named_parameters():
@@ -103,17 +110,25 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _read_model(folder: Path, role: Role) -> Any:
+def _read_model(folder: Path, model: PreTrainedModel) -> PreTrainedModel:
     """The saved Hugging Face model, on the CPU and in the role's precision."""
     with loading_errors(folder):
-        model, report = type(role.model).from_pretrained(
+        loaded: Any = type(model).from_pretrained(
             folder,
             use_safetensors=True,
-            dtype=next(role.parameters()).dtype,
+            dtype=next(model.parameters()).dtype,
             output_loading_info=True,
         )
-    check_weights(model, report["missing_keys"], folder)
-    return model
+    saved: PreTrainedModel
+    saved, report = loaded
+    check_weights(saved, report["missing_keys"], folder)
+    return saved
+
+
+def _put_model(model: PreTrainedModel, saved: PreTrainedModel) -> None:
+    model.load_state_dict(saved.state_dict())
+    if hasattr(saved.config, "score_shift"):  # the last step of stage 2 changes it
+        model.config.score_shift = saved.config.score_shift
 
 
 def _read_moments(file: Path, role: Role) -> dict[str, dict[str, Tensor]]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from minirlhf.config_rules import (
     BOOL,
     GROUP_SIZE,
+    LORA_RANK,
     NOT_NEGATIVE,
     ONE,
     OPEN_UNIT,
@@ -36,12 +37,14 @@ class SFTConfig:
     lr: float = 3e-3  # peak learning rate, AdamW; short warm-up, then cosine to 0
     grad_clip: float = 1.0  # largest gradient norm
     gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
+    lora_rank: int = 0  # r of LoRA adapters, which want a larger `lr`; 0 = every weight is trained
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size")
         check(self, BOOL, "gradient_checkpointing")
+        check(self, LORA_RANK, "lora_rank")
         check(self, SEED, "seed")
         check(self, POSITIVE, "lr", "grad_clip")
 
@@ -60,12 +63,14 @@ class RewardModelConfig:
     standardise_samples: int = 512  # SFT samples over which scores get mean 0 and std 1
     max_response_tokens: int = 24  # of those samples
     gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
+    lora_rank: int = 0  # as in SFTConfig; the head is always trained whole
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size", "standardise_samples")
         check(self, POSITIVE_INT, "max_response_tokens")
+        check(self, LORA_RANK, "lora_rank")
         check(self, POSITIVE, "lr", "grad_clip")
         check(self, OPEN_UNIT, "held_out")
         check(self, BOOL, "gradient_checkpointing")
@@ -92,6 +97,7 @@ class OnlineConfig:
     precision: Precision = "float32"  # "bfloat16": autocast; log-probs and losses stay float32
     gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
     offload: bool = False  # Reference and Reward model wait in CPU memory while they do not read
+    lora_rank: int = 0  # of Actor and Critic, as in SFTConfig
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -103,6 +109,7 @@ class OnlineConfig:
         check(self, NOT_NEGATIVE, "kl_coef", "missing_eos_penalty")
         check(self, UNIT, "gamma")
         check(self, BOOL, "gradient_checkpointing", "offload")
+        check(self, LORA_RANK, "lora_rank")
         check(self, SEED, "seed")
         check_choice("kl_estimator", self.kl_estimator, KL_ESTIMATORS)
         check_choice("precision", self.precision, ("float32", "bfloat16"))
@@ -212,11 +219,13 @@ class DPOConfig:
     grad_clip: float = 1.0
     held_out: float = 0.1  # share of the pairs kept for the accuracy that is reported
     gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory
+    lora_rank: int = 0  # as in SFTConfig
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, POSITIVE_INT, "steps", "batch_size")
+        check(self, LORA_RANK, "lora_rank")
         check(self, POSITIVE, "lr", "kl_coef", "grad_clip")
         check(self, OPEN_UNIT, "held_out")
         check(self, BOOL, "gradient_checkpointing")

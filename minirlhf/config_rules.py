@@ -13,6 +13,10 @@ POSITIVE_INT: Rule = (
     "a whole number ≥ 1",
     lambda x: isinstance(x, int) and not isinstance(x, bool) and x >= 1,
 )
+LORA_RANK: Rule = (
+    "a whole number ≥ 0",
+    lambda x: isinstance(x, int) and not isinstance(x, bool) and x >= 0,
+)
 GROUP_SIZE: Rule = (
     "a whole number ≥ 2",
     lambda x: isinstance(x, int) and not isinstance(x, bool) and x >= 2,

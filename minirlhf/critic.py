@@ -8,6 +8,7 @@ from torch import Tensor
 
 from minirlhf.batch import Prompts
 from minirlhf.log_probs import before_each_response_token
+from minirlhf.lora import merged, twin
 from minirlhf.reward_model import RewardModel
 from minirlhf.scorer import Scorer
 
@@ -16,10 +17,38 @@ class Critic(Scorer):
     """V(S_t): one number before each response token."""
 
     @classmethod
-    def from_reward_model(cls, reward_model: RewardModel) -> Self:
-        """A trainable copy of the Reward model, as in DeepSpeed-Chat: same trunk, same head."""
-        critic = cls(copy.deepcopy(reward_model.model), reward_model.tokenizer)
-        critic.requires_grad_(True)
+    def from_reward_model(
+        cls, reward_model: RewardModel, *, lora_rank: int = 0, seed: int = 0
+    ) -> Self:
+        """A trainable copy of the Reward model, as in DeepSpeed-Chat: same trunk, same head.
+
+        Args:
+            reward_model: where the Critic begins; with an adapter, its trunk is frozen.
+            lora_rank: 0 copies all weights. Else the Critic reads with the Reward model's own
+                trunk, and has an adapter and a head for itself: a new adapter, or a copy of the
+                Reward model's where it has one.
+            seed: of a new adapter.
+
+        Raises:
+            ValueError: the Reward model's adapter has another rank.
+        """
+        if not lora_rank:
+            adapted = bool(reward_model.lora_rank)
+            copied = merged(reward_model.model) if adapted else copy.deepcopy(reward_model.model)
+            critic = cls(copied, reward_model.tokenizer)
+            critic.requires_grad_(True)
+            return critic
+        if reward_model.lora_rank not in (0, lora_rank):
+            raise ValueError(
+                f"the Reward model's adapter has rank {reward_model.lora_rank}, and the Critic "
+                f"would begin with a copy of it; lora_rank was {lora_rank}"
+            )
+        critic = cls(twin(reward_model.model), reward_model.tokenizer)
+        critic.shares = reward_model.shares or "the Reward model's trunk"
+        if not critic.lora_rank:
+            critic.add_adapter(lora_rank, seed=seed)
+        for parameter in critic.own_parameters().values():
+            parameter.requires_grad_(True)
         return critic
 
     def values(self, prompts: Prompts, response_ids: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Loading and saving with transformers, quietly, and with one clear error when it fails."""
 
 import contextlib
+import hashlib
 import logging
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -85,3 +87,14 @@ def check_weights(model: PreTrainedModel, missing: Collection[str], source: str 
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise ValueError(f"the model {source} has NaN or infinite weights in {name}")
+
+
+def weights_digest(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 of named weights: names, shapes, types and bytes, in the order given."""
+    digest = hashlib.sha256()
+    for name, weight in weights:
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
+        # bytes, since NumPy has no bfloat16
+        data = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(data.numpy().data)
+    return digest.hexdigest()

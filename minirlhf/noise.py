@@ -15,7 +15,7 @@ from torch import Tensor
 
 # what a number is drawn for; part of its key, so that two uses never share numbers
 SAMPLING, PROMPT_ORDER, MINIBATCH_ORDER, DATA_ORDER, HEAD_INIT = range(5)
-MONTE_CARLO, PREFERENCES = 5, 6
+MONTE_CARLO, PREFERENCES, LORA_INIT = 5, 6, 7
 
 
 def uniform_noise(seed: int, purpose: int, iteration: int, *, rows: int, steps: int) -> Tensor:

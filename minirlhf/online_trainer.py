@@ -27,7 +27,7 @@ from minirlhf.online_metrics import UpdateMetrics, rollout_metrics
 from minirlhf.reference import Reference
 from minirlhf.reward_model import RewardModel
 from minirlhf.rollout import collect_rollout
-from minirlhf.trainer import Trainer, adamw, clip_gradient, refuse_non_finite
+from minirlhf.trainer import Trainer, adamw, check_lora_rank, clip_gradient, refuse_non_finite
 
 
 class OnlineTrainer(Trainer):
@@ -80,6 +80,7 @@ class OnlineTrainer(Trainer):
         self.optimizers = {"actor": adamw(actor, config.actor_lr)}
         for role in (actor, critic):
             if role is not None:
+                check_lora_rank(config, role)
                 check_lengths(role.model, self._prompt_ids, config.max_response_tokens)
                 set_checkpointing(role, config.gradient_checkpointing)
         if config.offload:

@@ -28,6 +28,7 @@ from minirlhf.noise import PROMPT_ORDER, permutation
 from minirlhf.trainer import (
     Trainer,
     adamw,
+    check_lora_rank,
     clip_and_step,
     refuse_non_finite,
     set_lr,
@@ -72,6 +73,7 @@ class PairTrainer(Trainer):
         held_out = max(1, round(config.held_out * len(rows)))
         self._held_out, self._train = order[:held_out], order[held_out:]
         set_checkpointing(role, config.gradient_checkpointing)
+        check_lora_rank(config, role)
         self.roles = {name: role}
         self.optimizers = {name: adamw(role, config.lr)}
 

@@ -11,6 +11,7 @@ import transformers
 
 import minirlhf
 from minirlhf.backbone import Role
+from minirlhf.loading import weights_digest
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -29,8 +30,11 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def weights_sha256(roles: Mapping[str, Role]) -> dict[str, str]:
-    """SHA-256 of each role's weights: names, shapes and bytes."""
-    return {name: _sha256_of_weights(role) for name, role in roles.items()}
+    """SHA-256 of each role's weights: names, shapes and bytes.
+
+    Weights that two roles share are part of both: a hash says what its role computes with.
+    """
+    return {name: weights_digest(role.named_parameters()) for name, role in roles.items()}
 
 
 def rows_sha256(rows: Iterable[Mapping[str, str]]) -> str:
@@ -43,14 +47,4 @@ def rows_sha256(rows: Iterable[Mapping[str, str]]) -> str:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(dict(row), sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _sha256_of_weights(role: Role) -> str:
-    digest = hashlib.sha256()
-    for name, weight in role.named_parameters():
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
-        # bytes, since NumPy has no bfloat16
-        data = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(data.numpy().data)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from minirlhf.actor import Actor
 from minirlhf.backbone import Role
 from minirlhf.batch import Prompts
+from minirlhf.lora import adapter_is_fresh, trunk
 from minirlhf.masks import at_least_float32
 
 
@@ -20,8 +21,24 @@ class Reference(Role):
 
     @classmethod
     def from_actor(cls, actor: Actor) -> Self:
-        """A frozen copy of the Actor as it is now, before PPO changes it."""
-        return cls(copy.deepcopy(actor.model), actor.tokenizer).freeze()
+        """A frozen copy of the Actor as it is now, before PPO changes it.
+
+        Where a LoRA adapter is trained the Actor's weights never change, so the Reference reads
+        with the same ones, without the adapter: it takes no memory.
+
+        Raises:
+            ValueError: the adapter was trained already, so without it the Actor is another model.
+        """
+        if not actor.lora_rank:
+            return cls(copy.deepcopy(actor.model), actor.tokenizer).freeze()
+        if not adapter_is_fresh(actor.model):
+            raise ValueError(
+                "the Actor's LoRA adapter has been trained, so the Actor without it is not the "
+                "model that it is now; begin from Actor(merged(actor.model), actor.tokenizer)"
+            )
+        reference = cls(trunk(actor.model), actor.tokenizer).freeze()
+        reference.shares = "the Actor's trunk"
+        return reference
 
     @torch.no_grad()
     def log_probs(

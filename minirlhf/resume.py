@@ -10,6 +10,7 @@ Warned about: versions, threads, device. With them the last digits may change.
 """
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def check_settings(
     """
     if saved["stage"] != stage:
         raise ValueError(f"the run in {where} is of stage {saved['stage']}, not {stage}")
-    then, now, allowed = saved["settings"], as_dict(config), MAY_CHANGE.get(stage, ())
+    now, allowed = as_dict(config), MAY_CHANGE.get(stage, ())
+    # a setting that an older version did not have was what its default is now
+    then = {field.name: field.default for field in fields(config)} | saved["settings"]
     changed = [k for k in then | now if then.get(k) != now.get(k) and k not in allowed]
     if changed:
         what = ", ".join(f"{k} was {then.get(k)} and is now {now.get(k)}" for k in changed)

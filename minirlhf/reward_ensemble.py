@@ -95,7 +95,7 @@ class RewardEnsemble(RewardModel):
             member.save(Path(folder) / f"member_{number}")
 
     @classmethod
-    def from_actor(cls, actor: Actor, *, seed: int = 0) -> "RewardEnsemble":
+    def from_actor(cls, actor: Actor, *, seed: int = 0, lora_rank: int = 0) -> "RewardEnsemble":
         """Refuse: stage 2 trains each member for itself."""
         raise ValueError(NOT_ONE_MODEL)
 

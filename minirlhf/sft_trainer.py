@@ -23,6 +23,7 @@ from minirlhf.masks import masked_mean
 from minirlhf.trainer import (
     Trainer,
     adamw,
+    check_lora_rank,
     clip_and_step,
     refuse_non_finite,
     set_lr,
@@ -57,6 +58,7 @@ class SFTTrainer(Trainer):
         self._completions = encode_responses(actor.tokenizer, [row["completion"] for row in rows])
         check_lengths(actor.model, self._prompts, max(map(len, self._completions)))
         set_checkpointing(actor, self.config.gradient_checkpointing)
+        check_lora_rank(self.config, actor)
         self.roles = {"actor": actor}
         self.optimizers = {"actor": adamw(actor, self.config.lr)}
 

@@ -77,6 +77,22 @@ def adamw(role: Role, lr: float) -> AdamW:
     return AdamW(trained, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 
 
+def check_lora_rank(config: AnyConfig, *roles: Role) -> None:
+    """Refuse a role that is not trained as the settings say.
+
+    Raises:
+        ValueError: its adapter has another rank than `config.lora_rank`.
+    """
+    for role in roles:
+        if role.lora_rank != config.lora_rank:
+            name, wanted = type(role).__name__, config.lora_rank
+            raise ValueError(
+                f"lora_rank is {wanted}, but the {name} has "
+                + (f"an adapter of rank {role.lora_rank}" if role.lora_rank else "no adapter")
+                + "; make the roles and the settings with the same lora_rank"
+            )
+
+
 def set_lr(optimizer: AdamW, lr: float) -> None:
     """Use this learning rate from the next step on."""
     for group in optimizer.param_groups:

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import peft  # noqa: F401  (here, so that no child pays for it)
 import pytest
 import torch
 from disk_calls import DiskCalls
@@ -33,6 +34,7 @@ RANDOM_RUNS: dict[str, Case] = {
     "adaptive": ("ppo", {"iterations": STEPS, "kl_target": 0.01, "kl_horizon": 50}),
     "reinforce": ("reinforce", {"iterations": STEPS}),
     "dpo": ("dpo", {"steps": STEPS}),
+    "lora": ("ppo", {"iterations": STEPS, "lora_rank": 2}),
 }
 KILLS = 40 if LONG else 8  # of each of them
 EVERY = 1 if LONG else 4  # of the calls that touch the disk

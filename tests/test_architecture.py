@@ -21,7 +21,8 @@ LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
                     shapes notebook_files
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
-                    predictions memory
+                    predictions memory lora
+                    adapter_files
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
 memory:             chunked_log_probs checkpointing offload
@@ -174,6 +175,7 @@ THIRD_PARTY = {
         "filelock",
         "datasets",
         "nbformat",
+        "peft",
     },
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
     "widgets": {
@@ -264,7 +266,7 @@ print(json.dumps([Spy.seen, os.environ.get("OMP_WAIT_POLICY"), sorted(sys.module
 """
 UNWANTED = {
     "matplotlib", "IPython", "ipywidgets", "anywidget", "datasets", "typer", "jupyter",
-    "jupyterlab", "pandas", "traitlets",
+    "jupyterlab", "pandas", "traitlets", "peft",
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ POSITIVE = [0, -0.1, math.nan, math.inf, True, "1", None]
 NOT_NEGATIVE = [-0.1, math.nan, math.inf, True, "0", None]
 UNIT = [-0.01, 1.01, math.nan, True, None]
 BOOL = [0, 1, None, "no"]
+LORA_RANK = [-1, 1.0, True, "8", None]
 SEED = [0.5, True, None, "0", 2**63, -(2**63) - 1]
 
 
@@ -52,16 +53,19 @@ ONLINE: dict[str, list[object]] = {
     "score_clip": without_none(POSITIVE), "missing_eos_penalty": NOT_NEGATIVE,
     "temperature": POSITIVE, "precision": ["float16", "bf16", None], "seed": SEED,
     "gradient_checkpointing": BOOL, "offload": BOOL,
+    "lora_rank": LORA_RANK,
 }  # fmt: skip
 BAD: dict[type, dict[str, list[object]]] = {
     SFTConfig: {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "grad_clip": POSITIVE,
         "seed": SEED, "gradient_checkpointing": BOOL,
+        "lora_rank": LORA_RANK,
     },
     RewardModelConfig: {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "grad_clip": POSITIVE,
         "held_out": [0, 1, *UNIT], "standardise_samples": POSITIVE_INT,
         "max_response_tokens": POSITIVE_INT, "seed": SEED, "gradient_checkpointing": BOOL,
+        "lora_rank": LORA_RANK,
     },
     PPOConfig: {
         **ONLINE, "minibatch_size": POSITIVE_INT, "ppo_epochs": POSITIVE_INT,
@@ -80,6 +84,7 @@ BAD: dict[type, dict[str, list[object]]] = {
         "steps": POSITIVE_INT, "batch_size": POSITIVE_INT, "lr": POSITIVE, "kl_coef": POSITIVE,
         "grad_clip": POSITIVE, "held_out": [0, 1, *UNIT], "seed": SEED,
         "gradient_checkpointing": BOOL,
+        "lora_rank": LORA_RANK,
     },
 }  # fmt: skip
 CASES = [

@@ -75,14 +75,14 @@ def tiny_actor(*, seed: int = 0, width: int = 16, layers: int = 1) -> Actor:
 
 def sft_trainer(**settings: object) -> SFTTrainer:
     config = SFTConfig(**{"steps": 6, "batch_size": 4, **settings})
-    return SFTTrainer(tiny_actor(), SFT_ROWS, config)
+    return SFTTrainer(tiny_actor().add_adapter(config.lora_rank), SFT_ROWS, config)
 
 
 def reward_trainer(**settings: object) -> RewardModelTrainer:
     small = {"steps": 6, "batch_size": 4, "standardise_samples": 8, "max_response_tokens": 6}
     config = RewardModelConfig(**{**small, **settings})
     actor = tiny_actor()
-    reward_model = RewardModel.from_actor(actor, seed=config.seed)
+    reward_model = RewardModel.from_actor(actor, seed=config.seed, lora_rank=config.lora_rank)
     return RewardModelTrainer(reward_model, PAIRS, config, sft_actor=actor)
 
 
@@ -96,7 +96,8 @@ def ppo_trainer(**settings: object) -> PPOTrainer:
     }
     config = PPOConfig(**{**small, **settings})
     actor, reward_model = tiny_actor(), RewardModel.from_actor(tiny_actor(), seed=1)
-    reference, critic = Reference.from_actor(actor), Critic.from_reward_model(reward_model)
+    reference = Reference.from_actor(actor.add_adapter(config.lora_rank))
+    critic = Critic.from_reward_model(reward_model, lora_rank=config.lora_rank)
     return PPOTrainer(actor, reference, critic, reward_model, PROMPTS, config)
 
 
@@ -110,12 +111,13 @@ def critic_free_trainer(stage: str, **settings: object) -> OnlineTrainer:
     group = {} if stage == "reinforce" else {"group_size": 2}
     config = trainer.config_class(**{**small, **group, **settings})
     actor, reward_model = tiny_actor(), RewardModel.from_actor(tiny_actor(), seed=1)
+    actor.add_adapter(config.lora_rank)
     return trainer(actor, Reference.from_actor(actor), reward_model, PROMPTS, config)
 
 
 def dpo_trainer(**settings: object) -> DPOTrainer:
     config = DPOConfig(**{"steps": 6, "batch_size": 4, **settings})
-    actor = tiny_actor()
+    actor = tiny_actor().add_adapter(config.lora_rank)
     return DPOTrainer(actor, Reference.from_actor(actor), PAIRS, config)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from minirlhf.actor import Actor
+from minirlhf.adapter_files import rank_on_disk
 from minirlhf.backbone import pick_device
 from minirlhf.cli.options import (
     BatchSize,
@@ -17,6 +18,7 @@ from minirlhf.cli.options import (
     GradientCheckpointing,
     Iterations,
     KLCoef,
+    LoraRank,
     MaxResponseTokens,
     MicrobatchSize,
     Model,
@@ -71,6 +73,7 @@ def ppo(
     precision: Precision = None,
     gradient_checkpointing: GradientCheckpointing = None,
     offload: Offload = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3: PPO; --model is the Actor of stage 1, --reward the model of stage 2."""
@@ -98,6 +101,7 @@ def reinforce(
     precision: Precision = None,
     gradient_checkpointing: GradientCheckpointing = None,
     offload: Offload = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with REINFORCE: no Critic; what earlier batches brought is the baseline."""
@@ -122,6 +126,7 @@ def rloo(
     precision: Precision = None,
     gradient_checkpointing: GradientCheckpointing = None,
     offload: Offload = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with RLOO: no Critic; the other answers to a prompt are the baseline."""
@@ -154,6 +159,7 @@ def grpo(
     precision: Precision = None,
     gradient_checkpointing: GradientCheckpointing = None,
     offload: Offload = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
 ) -> None:
     """Stage 3 with GRPO: no Critic; scores are compared within a group, the KL is in the loss."""
@@ -195,11 +201,18 @@ def _trainer(
     device: "torch.device",
 ) -> OnlineTrainer:
     """The trainer with its models, loaded from where they are."""
-    prompts = [row["prompt"] for row in rows]
+    prompts, rank = [row["prompt"] for row in rows], config.lora_rank
     actor = Actor.from_pretrained(sources["model"], device=device)
-    scorer = RewardModel.from_pretrained(sources["reward"], device=device)
-    reference = Reference.from_actor(actor)
+    scorer = _scorer(actor, sources["reward"], rank, device)
+    reference = Reference.from_actor(actor.add_adapter(rank, seed=config.seed))
     if isinstance(config, PPOConfig):
-        critic = Critic.from_reward_model(scorer)
+        critic = Critic.from_reward_model(scorer, lora_rank=rank, seed=config.seed)
         return PPOTrainer(actor, reference, critic, scorer, prompts, config)
     return trainer_class(actor, reference, scorer, prompts, config)
+
+
+def _scorer(actor: Actor, source: str, rank: int, device: "torch.device") -> RewardModel:
+    """The reward model; on the Actor's own trunk where stage 2 trained such an adapter on it."""
+    if rank and rank_on_disk(Path(source) / "adapter", actor.model) == rank:
+        return RewardModel.from_adapter(actor, source)
+    return RewardModel.from_pretrained(source, device=device)

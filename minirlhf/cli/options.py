@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minirlhf.config import OnlineConfig
+from minirlhf.config import OnlineConfig, SFTConfig
 
 
 def setting(text: str, default: object) -> Any:
@@ -60,6 +60,9 @@ SaveEvery = Annotated[
 ]
 GradientCheckpointing = Annotated[
     bool | None, setting("Compute blocks again in the backward pass: less memory.", False)
+]
+LoraRank = Annotated[
+    int | None, setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank)
 ]
 
 # stage 3

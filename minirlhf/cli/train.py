@@ -12,6 +12,7 @@ from minirlhf.backbone import pick_device
 from minirlhf.cli.options import (
     Device,
     GradientCheckpointing,
+    LoraRank,
     Model,
     Out,
     Resume,
@@ -37,6 +38,7 @@ def sft(
     batch_size: Annotated[int | None, setting("Rows per step.", SFTConfig.batch_size)] = None,
     lr: Annotated[float | None, setting("Peak learning rate.", SFTConfig.lr)] = None,
     gradient_checkpointing: GradientCheckpointing = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 20,
 ) -> None:
     """Stage 1: teach a language model to write like the examples."""
@@ -46,10 +48,12 @@ def sft(
 
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "lr": lr}
     given["gradient_checkpointing"] = gradient_checkpointing
+    given["lora_rank"] = lora_rank
     config, sources = plan(SFTConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
     rows = read_rows(sources["data"], SFT_COLUMNS)
-    trainer = SFTTrainer(Actor.from_pretrained(sources["model"], device=target), rows, config)
+    actor = Actor.from_pretrained(sources["model"], device=target)
+    trainer = SFTTrainer(actor.add_adapter(config.lora_rank, seed=config.seed), rows, config)
     run = RunFolder(out, resume=resume, sources=sources, rows=rows)
     train(run, trainer, ("sft_loss", "grad_norm"), save_every)
     say_next("reward", model=out / "actor", data="PAIRS.jsonl", out="runs/reward")
@@ -77,6 +81,7 @@ def reward(
         ),
     ] = None,
     gradient_checkpointing: GradientCheckpointing = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 20,
 ) -> None:
     """Stage 2: train a reward model on preferences; --model is the Actor of stage 1."""
@@ -88,11 +93,12 @@ def reward(
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "lr": lr}
     given["max_response_tokens"] = max_response_tokens
     given["gradient_checkpointing"] = gradient_checkpointing
+    given["lora_rank"] = lora_rank
     config, sources = plan(RewardModelConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
     rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
     actor = Actor.from_pretrained(sources["model"], device=target)
-    reward_model = RewardModel.from_actor(actor, seed=config.seed)
+    reward_model = RewardModel.from_actor(actor, seed=config.seed, lora_rank=config.lora_rank)
     trainer = RewardModelTrainer(reward_model, rows, config, sft_actor=actor.freeze())
     run = RunFolder(out, resume=resume, sources=sources, rows=rows)
     train(run, trainer, ("preference_loss", "accuracy", "held_out_accuracy"), save_every)
@@ -118,6 +124,7 @@ def dpo(
     ] = None,
     lr: Annotated[float | None, setting("Peak learning rate.", DPOConfig.lr)] = None,
     gradient_checkpointing: GradientCheckpointing = None,
+    lora_rank: LoraRank = None,
     save_every: SaveEvery = 20,
 ) -> None:
     """DPO instead of stages 2 and 3: preferences train the Actor; --model is that of stage 1."""
@@ -128,10 +135,12 @@ def dpo(
 
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "kl_coef": kl_coef, "lr": lr}
     given["gradient_checkpointing"] = gradient_checkpointing
+    given["lora_rank"] = lora_rank
     config, sources = plan(DPOConfig, out, resume, {"model": model, "data": data}, given)
     target = pick_device(device)
     rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
     actor = Actor.from_pretrained(sources["model"], device=target)
+    actor.add_adapter(config.lora_rank, seed=config.seed)
     trainer = DPOTrainer(actor, Reference.from_actor(actor), rows, config)
     run = RunFolder(out, resume=resume, sources=sources, rows=rows)
     train(run, trainer, ("dpo_loss", "accuracy", "reward_margin"), save_every)

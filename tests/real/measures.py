@@ -15,34 +15,55 @@ SAMPLES = 12  # texts to look at
 
 
 def measure(
-    model: Path, runs: Path, rows: Reviews, *, responses: int, max_response_tokens: int
+    model: Path,
+    runs: Path,
+    rows: Reviews,
+    *,
+    actors: tuple[str, ...],
+    responses: int,
+    max_response_tokens: int,
 ) -> dict[str, Any]:
     """Read the models of all stages from their folders, and compare them.
 
     Args:
         model: folder of the pretrained model.
-        runs: folder of the runs `sft`, `reward` and `ppo`.
+        runs: folder of the runs `sft`, `reward` and those of stage 3.
         rows: the held-out ones are used.
+        actors: names of the runs of stage 3. All are measured by the same reward model and
+            Reference on the same prompts, so their numbers have one unit.
         responses: to held-out prompts, before and after PPO; as many rows for the SFT loss.
         max_response_tokens: longest response, EOS included.
     """
-    base, sft, actor = map(Actor.from_pretrained, (model, runs / "sft/actor", runs / "ppo/actor"))
+    base, sft = map(Actor.from_pretrained, (model, runs / "sft/actor"))
     reward_model = RewardModel.from_pretrained(runs / "reward/reward_model")
     pairs, sentences = rows.pairs_held_out, rows.sft_held_out[:responses]
     right = right_pairs(reward_model, pairs)
     low, high = wilson(right, len(pairs))
     prompts = [row["prompt"] for row in rows.prompts_held_out[:responses]]
     reference = Reference.from_actor(sft)
-    before, after = (
-        evaluate(one, reference, reward_model, prompts, max_response_tokens=max_response_tokens)
-        for one in (sft, actor)
-    )
-    texts = zip(prompts, before.responses, after.responses, strict=True)
+
+    def look(actor: Actor) -> Evaluation:
+        return evaluate(
+            actor, reference, reward_model, prompts, max_response_tokens=max_response_tokens
+        )
+
+    before = look(sft)
     return {
         "sft_loss": [held_out_loss(base, sentences), held_out_loss(sft, sentences)],
         "pairs": len(pairs),
         "accuracy": right / len(pairs),
         "accuracy_interval": [low, high],
+        **{
+            name: compare(prompts, before, look(Actor.from_pretrained(runs / name / "actor")))
+            for name in actors
+        },
+    }
+
+
+def compare(prompts: list[str], before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    """What stage 3 changed."""
+    texts = zip(prompts, before.responses, after.responses, strict=True)
+    return {
         "score": [before.score, after.score],
         "score_error": [before.score_error, after.score_error],
         "kl": after.kl,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from reviews import OPENING, Reviews, read_reviews, real_folders
-from run_real import Effort, run
+from run_real import SHORT, run
 
 try:
     MODEL, DATA = real_folders()
@@ -13,18 +13,6 @@ except FileNotFoundError as error:
     WHY_NOT = str(error)
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
-
-SHORT = Effort(
-    sft_steps=50,
-    reward_steps=40,
-    ppo_iterations=8,
-    ppo_batch=32,
-    actor_lr=5e-4,
-    responses=128,
-    loss_fall=1.0,
-    accuracy=0.55,
-    score_rise=0.1,
-)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +40,6 @@ def found(reviews: Reviews, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.mark.slow
-def test_all_three_stages_learn_from_real_text(found: dict[str, Any]) -> None:
+def test_all_three_stages_learn_from_real_text_with_lora_too(found: dict[str, Any]) -> None:
     missed = [goal for goal, reached in found["goals"].items() if not reached]
     assert not missed, {**found, "samples": "…"}

@@ -109,10 +109,12 @@ def ppo_trainer(
     actor: Actor, reward_model: RewardModel, config: PPOConfig | None = None
 ) -> PPOTrainer:
     """Stage 3: the four models, the café's prompts, and gold as the judge that only watches."""
+    config = config or PPOConfig()
+    actor.add_adapter(config.lora_rank, seed=config.seed)
     return PPOTrainer(
         actor,
         Reference.from_actor(actor),
-        Critic.from_reward_model(reward_model),
+        Critic.from_reward_model(reward_model, lora_rank=config.lora_rank, seed=config.seed),
         reward_model,
         cafe.PROMPTS,
         config,
@@ -126,7 +128,7 @@ def critic_free_trainer(
     """Stage 3 with the algorithm that the configuration belongs to; else as `ppo_trainer`."""
     algorithms: tuple[type[OnlineTrainer], ...] = (ReinforceTrainer, RLOOTrainer, GRPOTrainer)
     (algorithm,) = (a for a in algorithms if isinstance(config, a.config_class))
-    reference = Reference.from_actor(actor)
+    reference = Reference.from_actor(actor.add_adapter(config.lora_rank, seed=config.seed))
     return algorithm(actor, reference, reward_model, cafe.PROMPTS, config, judge=judge)
 
 
@@ -134,6 +136,7 @@ def dpo_trainer(actor: Actor, pairs: int = 2000, config: DPOConfig | None = None
     """DPO on the pairs that would have made a reward model."""
     config = config or DPOConfig()
     rows = compare_samples(actor, pairs, seed=config.seed)
+    actor.add_adapter(config.lora_rank, seed=config.seed)
     return DPOTrainer(actor, Reference.from_actor(actor), rows, config)
 
 

@@ -1,0 +1,109 @@
+"""What is wanted of the runs on real text, what came of them, and how sure that is."""
+
+import math
+import os
+import platform
+import statistics
+from dataclasses import asdict
+from datetime import date
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from run_real import Effort
+
+ACTORS = ("ppo", "ppo-lora")  # the runs of stage 3
+
+
+def goals(found: dict[str, Any], effort: "Effort") -> dict[str, bool]:
+    """What is wanted of every seed, and whether it came."""
+    loss_before, loss_after = found["sft_loss"]
+    wanted = {
+        f"SFT loss falls by {effort.loss_fall} nats": loss_before - loss_after >= effort.loss_fall,
+        "at least 500 held-out pairs": found["pairs"] >= 500,
+        "accuracy above chance": found["accuracy_interval"][0] > 0.5,
+        f"accuracy at least {effort.accuracy}": found["accuracy"] >= effort.accuracy,
+    }
+    for name in ACTORS:
+        one = found[name]
+        wanted |= {
+            f"{name}: score rises by {effort.score_rise}": rise(one) >= effort.score_rise,
+            f"{name}: KL between 0 and 12 nats": 0.0 < one["kl"] < 12.0,
+            f"{name}: at least 3 words a response": one["words"][1] >= 3.0,
+            f"{name}: at least 75 % of the responses differ": one["distinct"][1] >= 0.75,
+        }
+    return wanted
+
+
+def rise(one: dict[str, Any]) -> float:
+    """By how much the score rose, in standard deviations of SFT samples."""
+    before, after = one["score"]
+    return after - before
+
+
+def together(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rise and KL over the seeds, mean ± standard error of the mean, and LoRA against the rest."""
+    lines: dict[str, Any] = {}
+    for name in ACTORS:
+        for number, values in (
+            ("rise", [rise(one[name]) for one in found]),
+            ("kl", [one[name]["kl"] for one in found]),
+        ):
+            lines[f"{name}_{number}"] = mean_and_error(values)
+    (whole, whole_error), (lora, lora_error) = lines["ppo_rise"], lines["ppo-lora_rise"]
+    error = math.hypot(whole_error, lora_error)
+    lines["lora_minus_whole"] = [lora - whole, error]
+    # of one seed nobody knows the spread
+    lines["lora_within_2_errors"] = len(found) < 2 or lora - whole >= -2 * error
+    return lines
+
+
+def mean_and_error(values: list[float]) -> list[float]:
+    """Mean, and its standard error; 0 for a single value."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return [statistics.mean(values), error]
+
+
+def report(found: dict[str, Any]) -> str:
+    """The numbers of one seed, for people."""
+    low, high = found["accuracy_interval"]
+    lines = [
+        f"seed {found['seed']}",
+        "  SFT loss, nats per token  {:.3f} → {:.3f}".format(*found["sft_loss"]),
+        f"  held-out accuracy         {found['accuracy']:.3f}, 95 % interval {low:.3f} to "
+        f"{high:.3f}, {found['pairs']} pairs",
+    ]
+    for name in ACTORS:
+        one = found[name]
+        lines += [
+            f"  {name}",
+            "    score, standard deviations {:+.2f} → {:+.2f}".format(*one["score"])
+            + "  (standard errors {:.2f}, {:.2f})".format(*one["score_error"]),
+            f"    KL, nats per response     {one['kl']:.2f}",
+            "    ended by itself           {:.2f} → {:.2f}".format(*one["eos_rate"]),
+            "    words per response        {:.1f} → {:.1f}".format(*one["words"]),
+            "    distinct responses        {:.2f} → {:.2f}".format(*one["distinct"]),
+            *(f"    {x['prompt']} | {x['sft']}\n      → {x['ppo']}" for x in one["samples"]),
+        ]
+    lines += [
+        f"  seconds                   {found['seconds']}",
+        *(f"  {'reached' if ok else 'MISSED '}  {goal}" for goal, ok in found["goals"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def conditions(name: str, effort: "Effort") -> dict[str, Any]:
+    """What the numbers depend on besides the code."""
+    return {
+        "date": date.today().isoformat(),
+        "command": f"python tests/real/run_real.py --effort {name} --json tests/real/results.json",
+        "effort": asdict(effort),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("minirlhf", "torch", "transformers", "peft")},
+        },
+        "hardware": f"CPU, {platform.machine()}, {torch.get_num_threads()} threads",
+        "load_average": round(os.getloadavg()[0], 1),  # beside what else the machine did
+    }
