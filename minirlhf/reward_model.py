@@ -39,6 +39,10 @@ class RewardModel(Scorer):
         first = next(actor.parameters())
         return cls(model.to(device=first.device, dtype=first.dtype), actor.tokenizer)
 
+    def forward(self, prompts: Prompts, response_ids: Tensor, response_mask: Tensor) -> Tensor:
+        """`scores`, as DDP calls it."""
+        return self.scores(prompts, response_ids, response_mask)
+
     def scores(self, prompts: Prompts, response_ids: Tensor, response_mask: Tensor) -> Tensor:
         """Score of each response, read at its last counted token.
 

@@ -21,7 +21,7 @@ LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
                     shapes notebook_files
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
-                    predictions memory
+                    predictions memory processes sharding
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
 role parts:         generation scorer online_metrics dpo_loss resume trainer
