@@ -37,8 +37,8 @@ def pick_device(name: str | None = None) -> torch.device:
     if own is not None:
         if name not in (None, own.type, str(own)):
             raise ValueError(
-                f"device {name!r} was asked for, and the launcher gave this process {own}; leave it "
-                "out (on CPUs: ACCELERATE_USE_CPU=true before the command)"
+                f"device {name!r} was asked for, and the launcher gave this process {own}; "
+                "leave it out (on CPUs: ACCELERATE_USE_CPU=true before the command)"
             )
         return own
     if name is None:

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -200,9 +201,9 @@ class OnlineTrainer(Trainer):
         """Inside, DDP leaves gradients with their process; the last microbatch brings all."""
         stack = ExitStack()
         for name in self.roles:
-            learner = self.learner(name)
-            if hasattr(learner, "no_sync"):
-                stack.enter_context(learner.no_sync())
+            no_sync: Any = getattr(self.learner(name), "no_sync", None)
+            if no_sync is not None:
+                stack.enter_context(no_sync())
         return stack
 
     def accumulate(

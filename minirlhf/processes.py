@@ -96,9 +96,9 @@ class Processes:
             return x
         part = x.detach().contiguous()
         part = part.to(torch.uint8) if x.dtype == torch.bool else part
-        whole = part.new_empty(self.count * len(part), *part.shape[1:])
-        torch.distributed.all_gather_into_tensor(whole, part)
-        return whole[:n].to(x.dtype)
+        parts = [torch.empty_like(part) for _ in range(self.count)]
+        torch.distributed.all_gather(parts, part)
+        return torch.cat(parts)[:n].to(x.dtype)
 
     def gather_rollout(self, rollout: Rollout, n: int) -> Rollout:
         """The whole rollout from each process's rows; as wide as the longest response of all."""
@@ -130,7 +130,7 @@ class Processes:
         """A scalar; where it is NaN or infinite in any process, that one, so that all can stop."""
         if self.count == 1:
             return x
-        for other in self.gather(x.detach().double().reshape(1), self.count):
+        for other in self.gather(x.detach().double().reshape(1), self.count).unbind():
             if not bool(torch.isfinite(other)):
                 return other
         return x
@@ -146,35 +146,16 @@ class Processes:
         torch.distributed.all_reduce(together, getattr(torch.distributed.ReduceOp, how))
         return dict(zip(numbers, together.tolist(), strict=True))
 
-    # ------------------------------------------------------------------ models and errors
+    # ------------------------------------------------------------------ models
 
     def wrap(self, role: nn.Module) -> nn.Module:
         """DDP around a role that is trained: its backward pass averages gradients over all."""
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator  # type: ignore[import-untyped]
 
-        # buffers are tables of constants, the same everywhere; precision is a setting of ours
-        options = DistributedDataParallelKwargs(broadcast_buffers=False)
-        accelerator = Accelerator(
-            cpu=self.device is not None and self.device.type == "cpu",
-            mixed_precision="no",
-            kwargs_handlers=[options],
-        )
+        on_cpu = self.device is not None and self.device.type == "cpu"
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")  # precision is our setting
         wrapped: nn.Module = accelerator.prepare_model(role)
         return wrapped
-
-    def speaks(self) -> bool:
-        """True for the first process that asks: one error is said once, whoever saw it first."""
-        if self.count == 1 or not torch.distributed.is_initialized():
-            return self.is_main
-        try:
-            store = torch.distributed.distributed_c10d._get_default_store()
-            return int(store.add("minirlhf/errors", 1)) == 1
-        except RuntimeError:  # the one who kept the store has gone
-            return self.is_main
-
-    def lost(self, error: BaseException) -> bool:
-        """True when an exchange failed because another process has ended."""
-        return self.count > 1 and any(sign in str(error) for sign in LOST)
 
 
 @functools.cache
@@ -189,9 +170,11 @@ def here() -> Processes:
     try:
         from accelerate import PartialState
     except ImportError:
-        raise ValueError("several processes need accelerate: pip install 'minirlhf[scale]'") from None
+        raise ValueError(
+            "several processes need accelerate: pip install 'minirlhf[scale]'"
+        ) from None
     if _says_yes("ACCELERATE_USE_DEEPSPEED") or _says_yes("ACCELERATE_USE_MEGATRON_LM"):
-        raise ValueError("several processes train with DDP or FSDP (--use_fsdp); got another engine")
+        raise ValueError("several processes train with DDP or FSDP2 here, got another engine")
     on_cpu = _says_yes("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
     state: Any = PartialState(cpu=on_cpu, timeout=LONGEST_WAIT)
     return Processes(
@@ -205,6 +188,29 @@ def here() -> Processes:
 def launched_rank() -> int:
     """This process's rank as the launcher says, without connecting to the others."""
     return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+
+
+def leave() -> None:
+    """End the connection to the others, after all went well."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def speaks() -> bool:
+    """True for the first process that asks: one error is said once, by whoever saw it first."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return launched_rank() == 0
+    try:
+        store = torch.distributed.distributed_c10d._get_default_store()
+        return int(store.add("minirlhf/errors", 1)) == 1
+    except RuntimeError:  # the process that kept the store has gone
+        return launched_rank() == 0
+
+
+def lost(error: BaseException) -> bool:
+    """True when an exchange failed because another process has ended."""
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return several and any(sign in str(error) for sign in LOST)
 
 
 def lonely_launch() -> bool:

@@ -5,8 +5,6 @@ Only the completion is counted in the loss; the prompt is given, not learned.
 
 from collections.abc import Sequence
 
-import torch
-
 from minirlhf.actor import Actor
 from minirlhf.batch import StepRecord
 from minirlhf.config import SFTConfig

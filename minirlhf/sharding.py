@@ -12,8 +12,10 @@ Three moments need more than that:
 """
 
 import contextlib
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ def shard(model: PreTrainedModel) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    # it warns of outputs that are changed in place, and nobody changes them
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
     mesh = init_device_mesh(model.device.type, (torch.distributed.get_world_size(),))
     blocks = set(model._no_split_modules or ())
     parts = [module for module in model.modules() if type(module).__name__ in blocks]
@@ -57,7 +61,7 @@ def move_optimizer(
     (group,) = optimizer.param_groups
     group["params"] = list(after.values())
     for name, whole in before.items():
-        part = after[name]
+        part: Any = after[name]
         for kind, value in old.get(whole, {}).items():
             if value.shape == whole.shape:  # `step` is one number
                 # every process holds all of it, so nothing has to be sent
@@ -104,7 +108,7 @@ def gathered(
         for name, part in module._parameters.items()
         if part is not None and _is_part(part)
     ]
-    whole: dict[nn.Parameter, nn.Parameter] = {}  # by part: tied weights stay tied
+    whole: dict[Tensor, nn.Parameter] = {}  # by part: tied weights stay tied
     for _, _, part in places:
         if part not in whole:
             whole[part] = nn.Parameter(_whole(part, keep), requires_grad=part.requires_grad)

@@ -171,6 +171,7 @@ THIRD_PARTY = {
         "filelock",
         "datasets",
         "nbformat",
+        "accelerate",
     },
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
     "widgets": {
@@ -261,7 +262,7 @@ print(json.dumps([Spy.seen, os.environ.get("OMP_WAIT_POLICY"), sorted(sys.module
 """
 UNWANTED = {
     "matplotlib", "IPython", "ipywidgets", "anywidget", "datasets", "typer", "jupyter",
-    "jupyterlab", "pandas", "traitlets",
+    "jupyterlab", "pandas", "traitlets", "accelerate",
 }  # fmt: skip
 
 
