@@ -30,23 +30,24 @@ from minirlhf.trainer import Trainer
 
 Case = tuple[str, dict[str, object]]
 UNEVEN = {"batch_size": 5, "minibatch_size": 3, "microbatch_size": 1}  # 5 = 3 + 2, 3 = 2 + 1
+THREE = {"iterations": 3, "minibatch_size": None}
 CASES: dict[str, Case] = {
-    "ppo td": ("ppo", {}),
-    "ppo gae, uneven": ("ppo", {"critic_target": "gae", **UNEVEN}),
+    "ppo td": ("ppo", {"iterations": 3}),
+    "ppo gae, uneven": ("ppo", {"critic_target": "gae", "iterations": 2, **UNEVEN}),
     "ppo one row": ("ppo", {"minibatch_size": 1, "iterations": 2}),  # one process has none
-    "ppo early stop": ("ppo", {"target_kl": 0.02, "actor_lr": 0.01, "ppo_epochs": 3}),
+    "ppo early stop": ("ppo", {"target_kl": 0.02, "actor_lr": 0.01, "iterations": 3}),
     "ppo adaptive": ("ppo", {"kl_target": 0.01, "kl_horizon": 50, "iterations": 3}),
-    "reinforce": ("reinforce", {"batch_size": 3, "minibatch_size": None}),
-    "rloo": ("rloo", {"batch_size": 6, "minibatch_size": None, "group_size": 3}),  # 3 | 3
-    "grpo, groups cut": ("grpo", {"batch_size": 6, "group_size": 2, "minibatch_size": 3}),
-    "sft": ("sft", {"batch_size": 3}),
-    "reward": ("reward", {"batch_size": 3, "standardise_samples": 7}),
-    "dpo": ("dpo", {"batch_size": 3}),
+    "reinforce": ("reinforce", {"batch_size": 3, **THREE}),
+    "rloo": ("rloo", {"batch_size": 6, "group_size": 2, **THREE}),  # groups 0 1 | 1 2
+    "grpo": ("grpo", {"batch_size": 6, "group_size": 2, "iterations": 2, "minibatch_size": 3}),
+    "sft": ("sft", {"batch_size": 3, "steps": 4}),
+    "reward": ("reward", {"batch_size": 3, "steps": 4, "standardise_samples": 7}),
+    "dpo": ("dpo", {"batch_size": 3, "steps": 4}),
     "dpo one pair": ("dpo", {"batch_size": 1, "steps": 2}),
 }
-SHARDED = ("ppo gae, uneven", "grpo, groups cut", "sft", "reward", "dpo one pair")
+SHARDED = ("ppo gae, uneven", "grpo", "sft", "reward", "dpo one pair")
 RESUMED: dict[str, Case] = {
-    "ppo": ("ppo", {"iterations": 4, "critic_target": "gae"}),
+    "ppo": ("ppo", {"iterations": 4, "ppo_epochs": 1, "critic_target": "gae"}),
     "reward": ("reward", {"steps": 4, "batch_size": 3}),
 }
 FSDP = {"ACCELERATE_USE_FSDP": "true"}
@@ -63,7 +64,7 @@ def trainer_of(case: Case) -> Trainer:
 
 
 def write(trainer: Trainer, metrics: list[dict[str, float]], target: Path) -> None:
-    """All that training left: the metrics of each process, the state of those that have it whole."""
+    """What training left: the metrics of each process, the state of those that have it whole."""
     target.mkdir(parents=True, exist_ok=True)
     with trainer.gathered():
         if here().is_main or not here().sharded:

@@ -262,7 +262,7 @@ print(json.dumps([Spy.seen, os.environ.get("OMP_WAIT_POLICY"), sorted(sys.module
 """
 UNWANTED = {
     "matplotlib", "IPython", "ipywidgets", "anywidget", "datasets", "typer", "jupyter",
-    "jupyterlab", "pandas", "traitlets", "accelerate",
+    "jupyterlab", "pandas", "traitlets",
 }  # fmt: skip
 
 
