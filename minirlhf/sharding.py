@@ -12,15 +12,18 @@ Three moments need more than that:
 """
 
 import contextlib
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from transformers import PreTrainedModel
+
+Saved = TypeVar("Saved", bound=nn.Module)
 
 
 def shard(model: PreTrainedModel) -> None:
@@ -88,59 +91,57 @@ def unsharded(model: nn.Module) -> Iterator[None]:
             part.reshard()
 
 
-@contextlib.contextmanager
-def gathered(
-    roles: Iterable[nn.Module], optimizers: Iterable[AdamW], *, keep: bool
-) -> Iterator[None]:
-    """Put whole weights and moments, on the CPU, in the place of the parts, inside the block.
-
-    Every process has to come here. No model may be called inside.
+def emptied(role: Saved, shared: Iterable[object]) -> Saved:
+    """A copy with modules of its own and weights without numbers; `gathered` fills it.
 
     Args:
-        roles: the models to be saved.
-        optimizers: theirs.
-        keep: True where the whole is wanted (the main process); elsewhere parts stay parts.
+        role: before `shard`, which leaves nothing that could be copied or saved as usual.
+        shared: what the copy has in common with it: a tokenizer, a model's config.
     """
-    places = [
-        (module, name, part)
-        for role in roles
-        for module in role.modules()
-        for name, part in module._parameters.items()
-        if part is not None and _is_part(part)
-    ]
-    whole: dict[Tensor, nn.Parameter] = {}  # by part: tied weights stay tied
-    for _, _, part in places:
-        if part not in whole:
-            whole[part] = nn.Parameter(_whole(part, keep), requires_grad=part.requires_grad)
-    states = [(optimizer, optimizer.state) for optimizer in optimizers]
-    whole_states = [
-        {
-            whole.get(part, part): {kind: _whole(value, keep) for kind, value in moments.items()}
-            for part, moments in state.items()
-        }
-        for _, state in states
-    ]
-    if keep:
-        for module, name, part in places:
-            module._parameters[name] = whole[part]
-        for (optimizer, _), whole_state in zip(states, whole_states, strict=True):
-            optimizer.state = defaultdict(dict, whole_state)
+    memo: dict[int, Any] = {id(one): one for one in shared}  # deepcopy takes these for copied
+    for weight in role.parameters():
+        nothing = torch.empty(0, dtype=weight.dtype)
+        memo[id(weight)] = nn.Parameter(nothing, requires_grad=weight.requires_grad)
+    return copy.deepcopy(role, memo)
+
+
+@contextlib.contextmanager
+def gathered(
+    roles: dict[str, Saved], optimizers: dict[str, AdamW], empty: dict[str, Saved]
+) -> Iterator[None]:
+    """In this block the main process has whole weights and moments, on the CPU, to save.
+
+    Every process has to come here, since all hold parts of the whole.
+
+    Args:
+        roles: cut up; in the main process each is replaced by its whole copy for the time being.
+        optimizers: theirs, by the same names.
+        empty: copies from `emptied` in the main process; nothing in the others.
+    """
+    parts, states = dict(roles), {name: one.state for name, one in optimizers.items()}
+    for name, role in parts.items():
+        targets = dict(empty[name].named_parameters()) if empty else {}
+        whole_state: defaultdict[Tensor, Any] = defaultdict(dict)
+        for parameter_name, part in role.named_parameters():
+            whole = [_whole(part), *map(_whole, states[name].get(part, {}).values())]
+            if targets:
+                target = targets[parameter_name]
+                target.data, *moments = (x.cpu() for x in whole)
+                whole_state[target] = dict(zip(states[name].get(part, {}), moments, strict=True))
+        if targets:
+            roles[name], optimizers[name].state = empty[name], whole_state
     try:
         yield
     finally:
-        for module, name, part in places:
-            module._parameters[name] = part
-        for optimizer, state in states:
-            optimizer.state = state
+        roles.update(parts)
+        for name, state in states.items():
+            optimizers[name].state = state
+        for role in empty.values():
+            for weight in role.parameters():
+                weight.data = weight.new_empty(0)
 
 
-def _is_part(x: Tensor) -> bool:
-    return hasattr(x, "full_tensor")
-
-
-def _whole(x: Tensor, keep: bool) -> Tensor:
-    """The whole tensor on the CPU; where it is not wanted, only this process's help."""
-    if not _is_part(x):
-        return x
-    full: Tensor = x.detach().full_tensor()  # type: ignore[attr-defined]
-    return full.cpu() if keep else full.new_empty(0)
+def _whole(x: Tensor) -> Tensor:
+    """All of a tensor that is cut up; one that is not is whole."""
+    full: Tensor = getattr(x.detach(), "full_tensor", x.detach)()
+    return full

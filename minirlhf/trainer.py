@@ -25,7 +25,7 @@ from minirlhf.backbone import Role
 from minirlhf.batch import StepRecord
 from minirlhf.config import AnyConfig
 from minirlhf.processes import here
-from minirlhf.sharding import gathered, move_optimizer, shard
+from minirlhf.sharding import emptied, gathered, move_optimizer, shard
 
 
 class Trainer(ABC):
@@ -49,6 +49,7 @@ class Trainer(ABC):
     def __init__(self) -> None:
         self.step = 0
         self._wrapped: dict[str, nn.Module] = {}
+        self._empty: dict[str, Role] = {}
 
     def __len__(self) -> int:
         """Steps that the whole run has."""
@@ -81,6 +82,11 @@ class Trainer(ABC):
             self._wrapped = {name: here().wrap(role) for name, role in self.roles.items()}
             return
         held = [role for role in vars(self).values() if isinstance(role, Role)]
+        if here().is_main:
+            self._empty = {
+                name: emptied(role, shared=[role.tokenizer, role.model.config])
+                for name, role in self.roles.items()
+            }
         before = {name: role.trained_parameters() for name, role in self.roles.items()}
         for part in [module for role in held for module in role.modules()]:
             if isinstance(part, Role):  # an ensemble has several inside
@@ -93,7 +99,7 @@ class Trainer(ABC):
         """A block in which the main process has whole weights to save; all have to come to it."""
         if not (here().sharded and self._wrapped):
             return contextlib.nullcontext()
-        return gathered(self.roles.values(), self.optimizers.values(), keep=here().is_main)
+        return gathered(self.roles, self.optimizers, self._empty)
 
     def counters(self) -> dict[str, Any]:
         """What a checkpoint must remember besides tensors; plain JSON."""
