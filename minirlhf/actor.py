@@ -29,6 +29,12 @@ class Actor(Role):
     _decoder: StaticDecoder | None = None  # of the batch size and length that were asked for last
     _decodes_statically = True  # until it fails
 
+    def forward(
+        self, prompts: Prompts, response_ids: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """`log_probs`, as DDP calls it."""
+        return self.log_probs(prompts, response_ids, temperature=temperature)
+
     def logits(self, prompts: Prompts, response_ids: Tensor) -> Tensor:
         """Next-token scores before each response token.
 
@@ -136,6 +142,7 @@ class Actor(Role):
         seed: int = 0,
         iteration: int = 0,
         alternatives: int = 0,
+        first_row: int = 0,
     ) -> Responses:
         """Sample one response to each prompt from the full softmax.
 
@@ -146,6 +153,7 @@ class Actor(Role):
             seed: with `iteration`, decides the noise; row b's noise does not depend on other rows.
             iteration: a counter, so that one seed serves many batches.
             alternatives: K > 0 also records the K likeliest tokens at each step.
+            first_row: number of the first row, where these are part of a larger batch.
         """
         noise = uniform_noise(
             seed,
@@ -153,6 +161,7 @@ class Actor(Role):
             iteration,
             rows=prompts.prompt_ids.shape[0],
             steps=max_response_tokens,
+            first_row=first_row,
         )
         settings: dict[str, Any] = {
             "noise": noise,

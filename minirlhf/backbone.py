@@ -22,6 +22,7 @@ from transformers import (
 from minirlhf.adapter_files import save_adapter
 from minirlhf.loading import check_weights, loading_errors, quiet
 from minirlhf.lora import about_lora, adapter_parameters, adapter_rank, add_adapter, merged
+from minirlhf.processes import here
 
 PAD_TOKEN = "<pad>"
 
@@ -29,9 +30,19 @@ PAD_TOKEN = "<pad>"
 def pick_device(name: str | None = None) -> torch.device:
     """The device to run on: the one named, else the GPU when there is one, else the CPU.
 
+    Of several processes each has its own, which the launcher chose.
+
     Raises:
-        ValueError: the name is unknown or that device is not there.
+        ValueError: the name is unknown, that device is not there, or the launcher chose another.
     """
+    own = here().device
+    if own is not None:
+        if name not in (None, own.type, str(own)):
+            raise ValueError(
+                f"device {name!r} was asked for, and the launcher gave this process {own}; "
+                "leave it out (on CPUs: ACCELERATE_USE_CPU=true before the command)"
+            )
+        return own
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -51,6 +51,10 @@ class Critic(Scorer):
             parameter.requires_grad_(True)
         return critic
 
+    def forward(self, prompts: Prompts, response_ids: Tensor) -> Tensor:
+        """`values`, as DDP calls it."""
+        return self.values(prompts, response_ids)
+
     def values(self, prompts: Prompts, response_ids: Tensor) -> Tensor:
         """V(S_t), read before token A_t is known.
 

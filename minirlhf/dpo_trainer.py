@@ -52,7 +52,7 @@ class DPOTrainer(PairTrainer):
         """Implicit rewards (n,) of the chosen and of the rejected responses of some pairs."""
         prompts, ids, mask = self.read_pairs(numbers)
         rewards = implicit_rewards(
-            self.actor.log_probs(prompts, ids),
+            self.learner("actor")(prompts, ids),
             self.reference.log_probs(prompts, ids),
             mask,
             kl_coef=self.config.kl_coef,

@@ -18,7 +18,9 @@ SAMPLING, PROMPT_ORDER, MINIBATCH_ORDER, DATA_ORDER, HEAD_INIT = range(5)
 MONTE_CARLO, PREFERENCES, LORA_INIT = 5, 6, 7
 
 
-def uniform_noise(seed: int, purpose: int, iteration: int, *, rows: int, steps: int) -> Tensor:
+def uniform_noise(
+    seed: int, purpose: int, iteration: int, *, rows: int, steps: int, first_row: int = 0
+) -> Tensor:
     """Uniform numbers in [0, 1), one for each row and step, from their indices alone.
 
     Args:
@@ -27,12 +29,14 @@ def uniform_noise(seed: int, purpose: int, iteration: int, *, rows: int, steps: 
         iteration: counts batches.
         rows: number of rows, B.
         steps: number of steps, R.
+        first_row: number of the first of these rows, where they are part of a larger batch.
 
     Returns:
-        (rows, steps) float64 on the CPU; entry [b, t] depends on seed, purpose, iteration, b, t.
+        (rows, steps) float64 on the CPU; entry [b, t] depends on seed, purpose, iteration,
+        first_row + b and t.
     """
     state = torch.tensor(key(seed, purpose, iteration))
-    state = _mix(state + torch.arange(rows)[:, None])
+    state = _mix(state + torch.arange(first_row, first_row + rows)[:, None])
     state = _mix(state + torch.arange(steps)[None, :])
     # the upper 53 bits fill a float64's mantissa
     return _shift_right(state, 11).double() * 2.0**-53

@@ -8,6 +8,7 @@ from minirlhf.batch import Rollout
 from minirlhf.config import OnlineConfig
 from minirlhf.masks import masked, masked_mean
 from minirlhf.metrics import approx_kl, explained_variance, share_beyond
+from minirlhf.processes import here
 
 
 def rollout_metrics(rollout: Rollout) -> dict[str, float]:
@@ -36,7 +37,8 @@ def critic_metrics(rollout: Rollout) -> dict[str, float]:
 class UpdateMetrics:
     """Averages over the optimiser steps of one update, each step weighted alike.
 
-    `add_batch` is called once a microbatch and `close_step` once an optimiser step.
+    `add_batch` is called once a microbatch and `close_step` once an optimiser step. Of several
+    processes each adds its part, and all get the same averages and the same decisions.
     """
 
     def __init__(self, config: OnlineConfig) -> None:
@@ -81,7 +83,10 @@ class UpdateMetrics:
         if self._ratio_error_first is None:
             self._ratio_error_first = self._first_step_error
         self.add("approx_kl", self._step_approx_kl)
-        too_far = self._target_kl is not None and self._step_approx_kl > self._target_kl
+        too_far = False
+        if self._target_kl is not None:
+            step_kl = here().sum({"approx_kl": self._step_approx_kl})["approx_kl"]
+            too_far = step_kl > self._target_kl
         self._step_approx_kl = 0.0
         self._steps_seen += 1
         self._steps_taken += not too_far
@@ -89,13 +94,15 @@ class UpdateMetrics:
 
     def averages(self) -> dict[str, float]:
         """The metrics of the update."""
+        # every process has the whole gradient's norm, and its own part of all the rest
+        parts = {name: total for name, total in self._sums.items() if "grad_norm" not in name}
+        sums = self._sums | here().sum(parts)
+        most = here().largest(
+            {"ratio_max": self._ratio_max, "ratio_error_first": self._ratio_error_first or 0.0}
+        )
         means = {
             # a step that `target_kl` skipped was seen, but has no gradient norm
             name: total / (self._steps_taken if "grad_norm" in name else self._steps_seen)
-            for name, total in self._sums.items()
+            for name, total in sums.items()
         }
-        return means | {
-            "ratio_max": self._ratio_max,
-            "ratio_error_first": self._ratio_error_first or 0.0,
-            "optimiser_steps": float(self._steps_taken),
-        }
+        return means | most | {"optimiser_steps": float(self._steps_taken)}

@@ -8,6 +8,9 @@ One iteration:
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +27,11 @@ from minirlhf.losses import actor_loss
 from minirlhf.noise import MINIBATCH_ORDER, permutation
 from minirlhf.offload import wait_on_cpu
 from minirlhf.online_metrics import UpdateMetrics, rollout_metrics
+from minirlhf.processes import here
 from minirlhf.reference import Reference
 from minirlhf.reward_model import RewardModel
 from minirlhf.rollout import collect_rollout
+from minirlhf.sharding import unsharded
 from minirlhf.trainer import Trainer, adamw, check_lora_rank, clip_gradient, refuse_non_finite
 
 
@@ -121,17 +126,24 @@ class OnlineTrainer(Trainer):
         return [row for row in rows for _ in range(size)]
 
     def collect(self, rows: Sequence[int]) -> Rollout:
-        """Step 1: the rollout on these prompts."""
-        return collect_rollout(
-            self.actor,
-            self.reference,
-            self.critic,
-            self.reward_model,
-            pad_prompts([self._prompt_ids[i] for i in rows], self.actor.filler),
-            self.config,
-            iteration=self.step,
-            kl_coef=self.kl_coef,
-        )
+        """Step 1: the rollout on these prompts; each process writes and reads its part."""
+        prompts, own = pad_prompts([self._prompt_ids[i] for i in rows], self.actor.filler), here()
+        part = own.rows(len(rows))
+        if own.count > 1:
+            prompts = Prompts(prompts.prompt_ids[part], prompts.prompt_mask[part])
+        with unsharded(self.actor) if own.sharded else nullcontext():
+            rollout = collect_rollout(
+                self.actor,
+                self.reference,
+                self.critic,
+                self.reward_model,
+                prompts,
+                self.config,
+                iteration=self.step,
+                kl_coef=self.kl_coef,
+                first_row=part[0],
+            )
+        return own.gather_rollout(rollout, len(rows))
 
     def rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
         """What the rollout says about the models before this update."""
@@ -159,10 +171,13 @@ class OnlineTrainer(Trainer):
     ) -> bool:
         """One step of every role that is trained; False when `target_kl` says to stop before it."""
         step_tokens = int(rollout.response_mask[rows].sum())
-        for part in rows.split(self.config.microbatch_size or len(rows)):
+        for part, counts, is_last in self.microbatches(rows):
             batch = rollout.select(part)
+            if not bool(counts.all()):
+                batch = replace(batch, response_mask=batch.response_mask & counts[:, None])
             share = int(batch.response_mask.sum()) / max(1, step_tokens)
-            self.accumulate(batch, advantages[part], share, seen)
+            with self.learning_alone() if not is_last else nullcontext():
+                self.accumulate(batch, advantages[part], share, seen)
         too_far = seen.close_step()
         if too_far:
             for optimizer in self.optimizers.values():
@@ -176,13 +191,35 @@ class OnlineTrainer(Trainer):
             optimizer.zero_grad(set_to_none=True)
         return True
 
+    def microbatches(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        """This process's rows of a minibatch, which of them count, and whether they are the last.
+
+        Every process gets as many microbatches, of the same sizes.
+        """
+        n = len(rows)
+        part = torch.tensor(here().rows(n), device=rows.device)
+        counts = torch.arange(len(part), device=rows.device) < here().counted(n)
+        size = self.config.microbatch_size or len(part)
+        parts = list(zip(rows[part].split(size), counts.split(size), strict=True))
+        for number, (some, counted) in enumerate(parts, start=1):
+            yield some, counted, number == len(parts)
+
+    def learning_alone(self) -> ExitStack:
+        """Inside, DDP leaves gradients with their process; the last microbatch brings all."""
+        stack = ExitStack()
+        for name in self.roles:
+            no_sync: Any = getattr(self.learner(name), "no_sync", None)
+            if no_sync is not None:
+                stack.enter_context(no_sync())
+        return stack
+
     def accumulate(
         self, batch: Rollout, advantages: Tensor, share: float, seen: UpdateMetrics
     ) -> None:
         """Add the gradient of one microbatch, weighted by its share of the step's tokens."""
         prompts = Prompts(batch.prompt_ids, batch.prompt_mask)
         with autocast(self.actor.device, self.config.precision):
-            log_probs = self.actor.log_probs(
+            log_probs = self.learner("actor")(
                 prompts, batch.response_ids, temperature=self.config.temperature
             )
         self.backward("actor_loss", self.loss(batch, log_probs, advantages), share, seen)
@@ -201,7 +238,8 @@ class OnlineTrainer(Trainer):
     def backward(self, name: str, loss: Tensor, share: float, seen: UpdateMetrics) -> None:
         """Add the gradient of one loss, unless it is broken."""
         refuse_non_finite(name, loss, self.step + 1)
-        (loss * share).backward()
+        # gradients are averaged over the processes; the sum is wanted
+        (loss * (share * here().count)).backward()
         seen.add(name, share * float(loss.detach()))
 
     def after_update(self, rollout: Rollout, metrics: dict[str, float]) -> None:

@@ -25,6 +25,7 @@ from minirlhf.data import (
 )
 from minirlhf.losses import preference_loss
 from minirlhf.noise import PROMPT_ORDER, permutation
+from minirlhf.processes import here
 from minirlhf.trainer import (
     Trainer,
     adamw,
@@ -99,16 +100,21 @@ class PairTrainer(Trainer):
         config = self.config
         ((name, role),) = self.roles.items()
         rows = batch_rows(len(self._train), config.batch_size, seed=config.seed, batch=self.step)
-        chosen, rejected = self.pair_scores([self._train[i] for i in rows])
-        loss = self.loss(chosen, rejected)
+        own, n = [rows[i] for i in here().rows(len(rows))], here().counted(len(rows))
+        chosen, rejected = self.pair_scores([self._train[i] for i in own])
+        # the loss is a mean over pairs; without a pair of its own a process helps with a 0
+        loss = self.loss(chosen[:n], rejected[:n]) if n else 0.0 * (chosen + rejected).sum()
         refuse_non_finite(self.loss_name, loss, self.step + 1)
-        loss.backward()
+        # gradients are averaged over the processes; the sum is wanted
+        (loss * (n / len(rows) * here().count)).backward()
+        chosen, rejected = (here().gather(x, len(rows)) for x in (chosen, rejected))
+        loss_value = here().sum({"loss": loss.item() * (n / len(rows))})["loss"]
         lr = warmup_cosine(self.step, self.total, config.lr)
         set_lr(self.optimizers[name], lr)
         norm = clip_and_step(self.optimizers[name], role, config.grad_clip, self.step + 1)
         self.step += 1
         metrics = {
-            self.loss_name: loss.item(),
+            self.loss_name: loss_value,
             "accuracy": float((chosen > rejected).float().mean()),
             **self.more_metrics(chosen.detach(), rejected.detach()),
             "grad_norm": norm,
@@ -124,11 +130,11 @@ class PairTrainer(Trainer):
         """Share of the held-out pairs whose chosen response has the higher number."""
         right = 0
         for start in range(0, len(self._held_out), self.config.batch_size):
-            chosen, rejected = self.pair_scores(
-                self._held_out[start : start + self.config.batch_size]
-            )
-            right += int((chosen > rejected).sum())
-        return right / len(self._held_out)
+            numbers = self._held_out[start : start + self.config.batch_size]
+            own, n = here().rows(len(numbers)), here().counted(len(numbers))
+            chosen, rejected = self.pair_scores([numbers[i] for i in own])
+            right += int((chosen > rejected)[:n].sum())
+        return here().sum({"right": right})["right"] / len(self._held_out)
 
     def more_metrics(self, chosen: Tensor, rejected: Tensor) -> dict[str, float]:
         """Metrics of this step besides loss and accuracy, from the numbers (n,) of its pairs."""

@@ -93,13 +93,13 @@ class PPOTrainer(OnlineTrainer):
         prompts, ids = Prompts(batch.prompt_ids, batch.prompt_mask), batch.response_ids
         # one model after the other: the activations of both are never held at once
         with autocast(device, config.precision):
-            log_probs = self.actor.log_probs(prompts, ids, temperature=config.temperature)
+            log_probs = self.learner("actor")(prompts, ids, temperature=config.temperature)
         loss = actor_loss(
             log_probs, batch.old_log_probs, advantages, mask, clip_range=config.clip_range
         )
         self.backward("actor_loss", loss, share, seen)
         with autocast(device, config.precision):
-            values = self.critic.values(prompts, ids)
+            values = self.learner("critic")(prompts, ids)
         targets = batch.td_target if config.critic_target == "td" else batch.returns
         loss = critic_loss(
             values, batch.old_values, targets, mask, value_clip_range=config.value_clip_range

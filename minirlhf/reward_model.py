@@ -73,6 +73,10 @@ class RewardModel(Scorer):
             put_adapter(reward_model.model, read_adapter(adapter, reward_model.model))
         return reward_model.freeze()
 
+    def forward(self, prompts: Prompts, response_ids: Tensor, response_mask: Tensor) -> Tensor:
+        """`scores`, as DDP calls it."""
+        return self.scores(prompts, response_ids, response_mask)
+
     def scores(self, prompts: Prompts, response_ids: Tensor, response_mask: Tensor) -> Tensor:
         """Score of each response, read at its last counted token.
 

@@ -5,6 +5,7 @@ the SFT model, so that β means the same from one reward model to the next.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -13,7 +14,9 @@ from minirlhf.actor import Actor
 from minirlhf.config import RewardModelConfig
 from minirlhf.data import EncodableRow, batch_rows, check_lengths, pad_prompts
 from minirlhf.pair_trainer import PairTrainer
+from minirlhf.processes import here
 from minirlhf.reward_model import RewardModel
+from minirlhf.sharding import unsharded
 
 
 class RewardModelTrainer(PairTrainer):
@@ -50,7 +53,7 @@ class RewardModelTrainer(PairTrainer):
 
     def pair_scores(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scores (n,) of the chosen and of the rejected responses of some pairs."""
-        chosen, rejected = self.reward_model.scores(*self.read_pairs(numbers)).chunk(2)
+        chosen, rejected = self.learner("reward_model")(*self.read_pairs(numbers)).chunk(2)
         return chosen, rejected
 
     def finish(self) -> None:
@@ -66,14 +69,17 @@ class RewardModelTrainer(PairTrainer):
         for batch, start in enumerate(range(0, config.standardise_samples, config.batch_size)):
             size = min(config.batch_size, config.standardise_samples - start)
             rows = batch_rows(len(self._prompts), size, seed=config.seed, batch=batch)
-            prompts = pad_prompts([self._prompts[i] for i in rows], actor.filler).to(actor.device)
-            responses = actor.generate(
-                prompts,
-                max_response_tokens=config.max_response_tokens,
-                seed=config.seed,
-                iteration=batch,
-            )
-            scores.append(
-                self.reward_model.scores(prompts, responses.response_ids, responses.response_mask)
-            )
+            part = here().rows(size)
+            own = [self._prompts[rows[i]] for i in part]
+            prompts = pad_prompts(own, actor.filler).to(actor.device)
+            with unsharded(actor) if here().sharded else nullcontext():
+                responses = actor.generate(
+                    prompts,
+                    max_response_tokens=config.max_response_tokens,
+                    seed=config.seed,
+                    iteration=batch,
+                    first_row=part[0],
+                )
+            ids, mask = responses.response_ids, responses.response_mask
+            scores.append(here().gather(self.reward_model.scores(prompts, ids, mask), size))
         return torch.cat(scores)

@@ -35,6 +35,7 @@ def collect_rollout(
     iteration: int = 0,
     kl_coef: float | None = None,
     alternatives: int = 0,
+    first_row: int = 0,
 ) -> Rollout:
     """Sample responses and compute every quantity that an update needs, without gradient.
 
@@ -48,6 +49,7 @@ def collect_rollout(
         iteration: a counter; with the seed it decides the sampling noise.
         kl_coef: β where it differs from the config's (an adapting β).
         alternatives: K > 0 also records the K likeliest tokens at each step.
+        first_row: number of the first row, where these are part of a larger batch.
 
     Returns:
         A `Rollout`, with raw (not whitened) advantages.
@@ -61,6 +63,7 @@ def collect_rollout(
             seed=config.seed,
             iteration=iteration,
             alternatives=alternatives,
+            first_row=first_row,
         )
         ids, mask = responses.response_ids, responses.response_mask
         # once more through the code path of the update, so that its first ratio is exactly 1

@@ -13,6 +13,9 @@
 
 A run that was stopped and resumed ends with the same bytes as one that never stopped, on the same
 machine with the same threads and versions; only the metric `seconds` tells them apart.
+
+Of several processes (`minirlhf.processes`) the main one writes, the same files as if it were alone,
+so a run may be resumed with more or fewer of them; all read, so all have to see the folder.
 """
 
 import contextlib
@@ -37,6 +40,7 @@ from minirlhf.batch import StepRecord
 from minirlhf.checkpoint import load_checkpoint, save_checkpoint
 from minirlhf.config import AnyConfig, as_dict
 from minirlhf.history import append_record, trim_history
+from minirlhf.processes import here
 from minirlhf.provenance import environment, rows_sha256, weights_sha256
 from minirlhf.resume import check_inputs, check_settings, warn_of_changes
 from minirlhf.trainer import Trainer
@@ -119,34 +123,46 @@ class RunFolder:
         """
         if save_every < 1:
             raise ValueError(f"save_every must be a whole number ≥ 1, got {save_every}")
-        self._check_path()
-        self.check_settings(trainer.stage, trainer.config)
-        inputs = self._inputs(trainer)
-        with self._locked():
+        inputs: dict[str, Any] = {}
+        if here().is_main:
+            self._check_path()
+            self.check_settings(trainer.stage, trainer.config)
+            inputs = self._inputs(trainer)
+        with self._locked() if here().is_main else contextlib.nullcontext():
             self._begin(trainer, inputs)
             for record in trainer:
-                append_record(self.path / HISTORY, record)
+                if here().is_main:
+                    append_record(self.path / HISTORY, record)
                 if record.step % save_every == 0 or record.step == record.total:
-                    self._save(trainer)
+                    with trainer.gathered():
+                        self._save(trainer)
                 yield record
-            for name, role in trainer.roles.items():
-                with new_folder(self.path / name) as new:
-                    role.save(new)
+            with trainer.gathered():
+                self._save_roles(trainer)
+            here().wait()  # then every process may count on what is there
 
     def _begin(self, trainer: Trainer, inputs: dict[str, Any]) -> None:
         """Load the newest checkpoint, if any, and bring the other files in line with it."""
-        recover(self.path)
-        recover(self.path / CHECKPOINTS)
-        saved = self.config() or {}
-        here = environment(next(iter(trainer.roles.values())).device)
-        environments = saved.get("environments", [])
-        last = {name: environments[-1].get(name) for name in here} if environments else here
-        warn_of_changes(last, here)
+        if here().is_main:
+            recover(self.path)
+            recover(self.path / CHECKPOINTS)
+        here().wait()  # by now all have found the folder as it was, and may read it as it is
         for checkpoint in self.checkpoints()[-1:]:
             load_checkpoint(checkpoint, trainer)
+        if here().is_main:
+            self._begin_files(trainer, inputs)
+
+    def _begin_files(self, trainer: Trainer, inputs: dict[str, Any]) -> None:
+        """Cut the history at the trainer's step, and write config.json."""
+        saved = self.config() or {}
+        now = environment(next(iter(trainer.roles.values())).device) | {"processes": here().count}
+        environments = saved.get("environments", [])
+        then = {"processes": 1, **environments[-1]} if environments else now
+        last = {name: then.get(name) for name in now}
+        warn_of_changes(last, now)
         trim_history(self.path / HISTORY, trainer.step)
-        if not environments or here != last:
-            environments.append({"from_step": trainer.step, **here})
+        if not environments or now != last:
+            environments.append({"from_step": trainer.step, **now})
         config = {
             "stage": trainer.stage,
             "settings": as_dict(trainer.config),
@@ -158,10 +174,19 @@ class RunFolder:
 
     def _save(self, trainer: Trainer) -> None:
         """Save the state, then remove the checkpoints that are no longer needed."""
+        if not here().is_main:
+            return
         sync_file(self.path / HISTORY)
         save_checkpoint(self.path / CHECKPOINTS / f"step-{trainer.step:06}", trainer)
         for old in self.checkpoints()[:-KEEP]:
             discard(old)
+
+    def _save_roles(self, trainer: Trainer) -> None:
+        """Save the trained roles, for whoever uses them next."""
+        if here().is_main:
+            for name, role in trainer.roles.items():
+                with new_folder(self.path / name) as new:
+                    role.save(new)
 
     def _inputs(self, trainer: Trainer) -> dict[str, Any]:
         """Hashes of data and weights, after comparing them with those of the run to resume."""

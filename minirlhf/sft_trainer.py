@@ -18,8 +18,8 @@ from minirlhf.data import (
     pad_prompts,
     pad_responses,
 )
-from minirlhf.losses import sft_loss
 from minirlhf.masks import masked_mean
+from minirlhf.processes import here
 from minirlhf.trainer import (
     Trainer,
     adamw,
@@ -68,21 +68,23 @@ class SFTTrainer(Trainer):
         chosen = batch_rows(
             len(self._prompts), config.batch_size, seed=config.seed, batch=self.step
         )
+        step_tokens = sum(len(self._completions[i]) for i in chosen)
+        own = [chosen[i] for i in here().rows(len(chosen))]
         pad = self.actor.filler
         device = self.actor.device
-        prompts = pad_prompts([self._prompts[i] for i in chosen], pad).to(device)
-        ids, mask = pad_responses([self._completions[i] for i in chosen], pad)
+        prompts = pad_prompts([self._prompts[i] for i in own], pad).to(device)
+        ids, mask = pad_responses([self._completions[i] for i in own], pad)
+        mask[here().counted(len(chosen)) :] = False
+        share = int(mask.sum()) / max(1, step_tokens)  # 1.0 where one process reads all
         ids, mask = ids.to(device), mask.to(device)
 
-        if self.actor.head_for_chunks(ids) is None:
-            loss = sft_loss(self.actor.logits(prompts, ids), ids, mask)
-        else:  # the same, where all logits at once would be too large
-            loss = masked_mean(-self.actor.log_probs(prompts, ids), mask)
+        loss = masked_mean(-self.learner("actor")(prompts, ids), mask)
         refuse_non_finite("sft_loss", loss, self.step + 1)
-        loss.backward()
+        # gradients are averaged over the processes; the sum is wanted
+        (loss * (share * here().count)).backward()
         lr = warmup_cosine(self.step, self.total, config.lr)
         set_lr(self.optimizers["actor"], lr)
         norm = clip_and_step(self.optimizers["actor"], self.actor, config.grad_clip, self.step + 1)
         self.step += 1
-        metrics = {"sft_loss": loss.item(), "grad_norm": norm, "lr": lr}
+        metrics = here().sum({"sft_loss": loss.item() * share}) | {"grad_norm": norm, "lr": lr}
         return StepRecord(self.stage, self.step, self.total, metrics)

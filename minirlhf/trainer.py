@@ -6,8 +6,11 @@
 Nothing happens between steps, and the whole state of a run is: the weights, the optimisers' moments
 and a few counters. Every random choice is a function of seed and counters (`minirlhf.noise`), every
 learning rate a function of the step, so there is no generator and no scheduler to save.
+
+Of several processes (`minirlhf.processes`) each runs the same loop on its part of the rows.
 """
 
+import contextlib
 import math
 import time
 from abc import ABC, abstractmethod
@@ -15,12 +18,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from minirlhf.backbone import Role
 from minirlhf.batch import StepRecord
 from minirlhf.config import AnyConfig
+from minirlhf.processes import here
+from minirlhf.sharding import emptied, gathered, move_optimizer, shard
 
 
 class Trainer(ABC):
@@ -43,6 +48,8 @@ class Trainer(ABC):
 
     def __init__(self) -> None:
         self.step = 0
+        self._wrapped: dict[str, nn.Module] = {}
+        self._empty: dict[str, Role] = {}
 
     def __len__(self) -> int:
         """Steps that the whole run has."""
@@ -50,6 +57,7 @@ class Trainer(ABC):
 
     def __iter__(self) -> Iterator[StepRecord]:
         """Go on from `step` to `total`, yielding one record a step."""
+        self._spread()
         while self.step < self.total:
             started = time.perf_counter()
             for optimizer in self.optimizers.values():
@@ -61,6 +69,37 @@ class Trainer(ABC):
     @abstractmethod
     def train_step(self) -> StepRecord:
         """Do one step, advance `step`, and say what happened."""
+
+    def learner(self, name: str) -> nn.Module:
+        """The role to call for a pass with gradient: itself, or wrapped where there are others."""
+        return self._wrapped.get(name, self.roles[name])
+
+    def _spread(self) -> None:
+        """Before the first step, spread the models over the processes; alone there is nothing."""
+        if here().count == 1 or self._wrapped:
+            return
+        if not here().sharded:
+            self._wrapped = {name: here().wrap(role) for name, role in self.roles.items()}
+            return
+        held = [role for role in vars(self).values() if isinstance(role, Role)]
+        if here().is_main:
+            self._empty = {
+                name: emptied(role, shared=[role.tokenizer, role.model.config])
+                for name, role in self.roles.items()
+            }
+        before = {name: role.trained_parameters() for name, role in self.roles.items()}
+        for part in [module for role in held for module in role.modules()]:
+            if isinstance(part, Role):  # an ensemble has several inside
+                shard(part.model)
+        for name, role in self.roles.items():
+            move_optimizer(self.optimizers[name], before[name], role.trained_parameters())
+        self._wrapped = dict(self.roles)
+
+    def gathered(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the main process has whole weights to save; all have to come to it."""
+        if not (here().sharded and self._wrapped):
+            return contextlib.nullcontext()
+        return gathered(self.roles, self.optimizers, self._empty)
 
     def counters(self) -> dict[str, Any]:
         """What a checkpoint must remember besides tensors; plain JSON."""
@@ -109,11 +148,12 @@ def warmup_cosine(step: int, total: int, peak: float) -> float:
 
 
 def refuse_non_finite(name: str, loss: Tensor, step: int) -> None:
-    """Stop before a loss that is NaN or infinite can reach the weights.
+    """Stop before a loss that is NaN or infinite can reach the weights, in all processes at once.
 
     Raises:
-        ValueError: the loss is not a finite number.
+        ValueError: the loss is not a finite number, here or in another process.
     """
+    loss = here().first_non_finite(loss)
     if not bool(torch.isfinite(loss)):
         raise ValueError(
             f"{name} is {loss.item()} at step {step}; training stopped before this step, so the "
@@ -131,6 +171,7 @@ def clip_gradient(role: Role, grad_clip: float, step: int) -> float:
         ValueError: the gradient is not finite.
     """
     norm = torch.nn.utils.clip_grad_norm_(role.trained_parameters().values(), grad_clip)
+    norm = getattr(norm, "full_tensor", lambda: norm)()  # sharded: the sum over all processes
     refuse_non_finite(f"the gradient norm of the {type(role).__name__}", norm, step)
     return float(norm)
 

@@ -21,7 +21,7 @@ LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
                     shapes notebook_files
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
-                    predictions memory lora
+                    predictions memory lora processes sharding
                     adapter_files
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
@@ -176,6 +176,7 @@ THIRD_PARTY = {
         "datasets",
         "nbformat",
         "peft",
+        "accelerate",
     },
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
     "widgets": {

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from minirlhf import processes
 from minirlhf.cli import (
     bench,
     cafe,
@@ -28,6 +29,7 @@ from minirlhf.cli import (
     train,
 )
 from minirlhf.cli.errors import OneLineErrors
+from minirlhf.cli.show import console
 
 app = typer.Typer(
     name="minirlhf",
@@ -77,4 +79,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # an old Windows console has no β
             stream.reconfigure(errors="replace")
-    app()
+    console.quiet = processes.launched_rank() != 0  # of several processes the main one speaks
+    try:
+        app()
+    except SystemExit as end:
+        if not end.code:
+            processes.leave()
+        raise

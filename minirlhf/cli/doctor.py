@@ -16,6 +16,7 @@ NEEDED = ("torch", "transformers", "safetensors", "typer", "rich")
 EXTRAS = {
     "course": ("jupyterlab", "matplotlib", "ipywidgets", "anywidget"),
     "data": ("datasets",),
+    "scale": ("accelerate", "peft"),
     "dev": ("nbval", "pytest", "hypothesis", "ruff", "mypy", "playwright"),
 }
 
@@ -64,6 +65,9 @@ def machine() -> Iterator[Line]:
     device = pick_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     yield "device", f"{device} ({name})", ""
+    gpus = torch.cuda.device_count()
+    unused = "one is used; all: accelerate launch -m minirlhf ppo …" if gpus > 1 else ""
+    yield "GPUs", str(gpus), unused
     capability = torch.backends.cpu.get_cpu_capability()
     yield "CPU instructions", str(capability), ""
 

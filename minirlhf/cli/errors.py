@@ -1,5 +1,7 @@
 """What a user got wrong becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130.
 
+Of several processes, the first to see an error says it; the others end with the same exit code.
+
 Our code raises ValueError for bad input and lets OSError pass for what the system refuses. Any
 other exception is a mistake of ours and shows its traceback, as all do with `--traceback` before
 the command's name, or with MINIRLHF_TRACEBACK=1.
@@ -14,6 +16,8 @@ from typing import Any
 import typer
 from safetensors import SafetensorError
 from typer.core import TyperGroup
+
+from minirlhf import processes
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -46,17 +50,21 @@ def one_line_errors(*, traceback: bool = False) -> Iterator[None]:
             warnings.showwarning = _show_warning
             yield
     except KeyboardInterrupt as error:
-        _say(f"Interrupted. {error}".rstrip())
+        if processes.launched_rank() == 0:
+            _say(f"Interrupted. {error}".rstrip())
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise  # the reader of our output has gone; typer ends quietly
     except (ValueError, OSError, SafetensorError) as error:
-        _say(f"Error: {describe(error)}")
+        _say_once(f"Error: {describe(error)}")
         raise typer.Exit(USER_ERROR) from None
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if processes.lost(error):
+            _say_once("Error: another process of this run has ended, and all end with it")
+        elif _is_out_of_memory(error):
+            _say_once("Error: out of memory; try a smaller model, batch or --microbatch-size")
+        else:
             raise
-        _say("Error: out of memory; try a smaller model, batch or --microbatch-size")
         raise typer.Exit(USER_ERROR) from None
 
 
@@ -73,9 +81,16 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
+def _say_once(line: str) -> None:
+    """An error that all processes will end with is said by the first that meets it."""
+    if processes.speaks():
+        _say(line)
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line for a warning, without the place in the code that it came from."""
-    _say(f"Warning: {' '.join(str(message).split())}")
+    if processes.launched_rank() == 0:
+        _say(f"Warning: {' '.join(str(message).split())}")
 
 
 def _say(line: str) -> None:

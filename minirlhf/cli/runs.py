@@ -1,6 +1,7 @@
 """What the commands that train share: settings from options, and a trainer run in its folder."""
 
 import shlex
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from minirlhf.config import (
     RLOOConfig,
     SFTConfig,
 )
+from minirlhf.processes import lonely_launch
 from minirlhf.run_folder import RunFolder
 from minirlhf.trainer import Trainer
 
@@ -53,6 +55,12 @@ def plan(
         ValueError: a setting cannot work or differs from the run's, a source is missing, or the
             folder is taken.
     """
+    if lonely_launch():
+        warnings.warn(
+            "`accelerate launch --cpu` started only one process (the result is the same, later); "
+            "for several on CPUs: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu …",
+            stacklevel=2,
+        )
     run = RunFolder(out, resume=resume)
     saved = run.config() or {}
     known = {k: v for k, v in saved.get("settings", {}).items() if hasattr(config_class, k)}
