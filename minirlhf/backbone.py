@@ -111,6 +111,12 @@ class Role(nn.Module):
         """The parameters that an optimiser may change, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    @property
+    def context(self) -> int | None:
+        """How many tokens the model reads at most, prompt and response together; None = any."""
+        context: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return context
+
     def freeze(self) -> Self:
         """Never train this role again: no parameter asks for a gradient any more."""
         self.requires_grad_(False)
@@ -160,7 +166,9 @@ def check_same_vocabulary(*roles: Role) -> None:
             )
 
 
-def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
+def attention_inputs(
+    prompt_mask: Tensor, width: int, *, context: int | None = None
+) -> dict[str, Tensor]:
     """Attention mask and position ids of `width` slots that begin with a left-padded prompt.
 
     Slots after the prompt are all attended: in a causal model a response's right padding comes
@@ -169,6 +177,8 @@ def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
     Args:
         prompt_mask: (B, P) bool, False on left padding.
         width: slots of the input, P or more.
+        context: positions that the model has; None = any number. Only right padding can lie beyond
+            it, where the longest prompt of a batch and the longest response are of two rows.
 
     Returns:
         attention_mask and position_ids, (B, width) int each; the first real token of each row
@@ -177,7 +187,8 @@ def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
     rows, prompt_width = prompt_mask.shape
     attended = prompt_mask.new_ones(rows, width)
     attended[:, :prompt_width] = prompt_mask
-    position_ids = (attended.cumsum(dim=1) - 1).clamp(min=0)
+    last = None if context is None else context - 1
+    position_ids = (attended.cumsum(dim=1) - 1).clamp(min=0, max=last)
     return {"attention_mask": attended.long(), "position_ids": position_ids}
 
 
