@@ -93,30 +93,42 @@ def parse_preference(row: TextRow) -> Parsed:
 
 
 def parse_prompt(row: TextRow) -> Parsed:
-    """A prompt alone, or that of a row of the other two kinds.
+    """A prompt alone, or that of a row of the other two kinds; a chat before plain text.
 
     Raises:
         BadRow: says what is missing or wrong.
     """
-    if "prompt" not in row and "chosen" in row:
+    if isinstance(row.get("chosen"), list) or ("chosen" in row and "prompt" not in row):
         parsed = parse_preference(row)
-    elif "prompt" not in row and "messages" in row:
+    elif isinstance(row.get("messages"), list):
         parsed = parse_sft(row)
     else:
         parsed = _with_prompt(_content(row, "prompt"), {})
     return parsed._replace(responses={})
 
 
-PARSERS: dict[Sequence[str], Callable[[TextRow], Parsed]] = {
+PARSERS: dict[tuple[str, ...], Callable[[TextRow], Parsed]] = {
     SFT_COLUMNS: parse_sft,
     PREFERENCE_COLUMNS: parse_preference,
     PROMPT_COLUMNS: parse_prompt,
 }
-READ_COLUMNS: dict[Sequence[str], set[str]] = {
+READ_COLUMNS: dict[tuple[str, ...], set[str]] = {
     SFT_COLUMNS: {*SFT_COLUMNS, "messages", "text"},
     PREFERENCE_COLUMNS: {*PREFERENCE_COLUMNS},
     PROMPT_COLUMNS: {*PREFERENCE_COLUMNS, "messages"},
 }
+
+
+def parser_of(columns: Sequence[str]) -> Callable[[TextRow], Parsed]:
+    """What reads rows of this kind.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if tuple(columns) not in PARSERS:
+        kinds = "; ".join(", ".join(kind) for kind in PARSERS)
+        raise ValueError(f"rows of columns {', '.join(columns)} are not known; wanted {kinds}")
+    return PARSERS[tuple(columns)]
 
 
 # ------------------------------------------------------------------- the prompt's boundary

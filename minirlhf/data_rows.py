@@ -22,7 +22,7 @@ from minirlhf.data import EncodableRow, Row
 from minirlhf.data_chat import check_chat_template
 from minirlhf.data_duplicates import drop_duplicates
 from minirlhf.data_fit import Example, Limits, fitting_rows
-from minirlhf.data_formats import PARSERS, READ_COLUMNS
+from minirlhf.data_formats import READ_COLUMNS, parser_of
 from minirlhf.data_report import BadRow, DataReport
 from minirlhf.data_sources import open_source
 
@@ -92,6 +92,7 @@ def read_examples(
     Raises:
         ValueError: there is no such data set, it is empty, or none of its rows can be used.
     """
+    parse, known = parser_of(columns), READ_COLUMNS[tuple(columns)]
     opened = open_source(source, split=split, max_rows=max_rows)
     report = DataReport(str(source), opened.unit)
     rows: list[Example] = []
@@ -100,11 +101,11 @@ def read_examples(
         try:
             if isinstance(row, BadRow):
                 raise row
-            rows.append(Example(number, PARSERS[columns](row)))
+            rows.append(Example(number, parse(row)))
         except BadRow as problem:
             report.drop(number, problem, content)
         if not isinstance(row, BadRow):
-            report.note_unused(name for name in row if name not in READ_COLUMNS[columns])
+            report.note_unused(name for name in row if name not in known)
     kept = list(_of_one_shape(rows, report))
     report.kept = len(kept)
     report.refuse_nothing_left()

@@ -88,7 +88,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, object]]:
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")  # how some systems begin UTF-8
                 if line.strip():
-                    yield number, _parse_line(line)
+                    yield number, _parse_line(line.strip())
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
 

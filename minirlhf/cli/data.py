@@ -5,7 +5,7 @@ On `--resume` the options are those of the run, out of its data_report.json, unl
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,14 @@ def data_options(out: Path, resume: bool, **given: Any) -> DataOptions:
         ValueError: the run's data_report.json cannot be read.
     """
     file = out / DATA_REPORT
-    saved: dict[str, Any] = {}
+    # a run without a report is older than reports, and used every row that there was
+    saved = DataOptions(keep_duplicates=resume)
     if resume and file.is_file():
         try:
-            saved = json.loads(file.read_text(encoding="utf-8"))["options"]
+            saved = DataOptions(**json.loads(file.read_text(encoding="utf-8"))["options"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"cannot read {file}: {error}") from error
-    return DataOptions(**saved | {k: v for k, v in given.items() if v is not None})
+    return replace(saved, **{k: v for k, v in given.items() if v is not None})
 
 
 def read(source: str, columns: Sequence[str], options: DataOptions) -> Examples:
