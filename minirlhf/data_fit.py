@@ -129,6 +129,6 @@ def _check(prompt: Sequence[int], answers: dict[str, list[int]], limits: Limits,
     if limits.max_tokens is not None and len(prompt) + room > limits.max_tokens:
         raise BadRow(
             NO_FIT,
-            f"a prompt of {len(prompt)} tokens and a response of {room} do not fit into "
-            f"{limits.max_tokens}",
+            f"a prompt of {len(prompt)} tokens and a response of {room} are more than the "
+            f"{limits.max_tokens} that fit",
         )
