@@ -96,6 +96,7 @@ def train(model: Path, rows: Reviews, folder: Path, effort: Effort, seed: int) -
     for stage, options in commands.items():
         started = time.perf_counter()
         words = [stage, *options.split(), "--seed", str(seed), "--save-every", "100"]
+        words.append("--keep-duplicates")  # some openings of sentences come more than once
         for name, path in (sources[stage] | {"out": folder / stage}).items():
             words += [f"--{name}", str(path)]
         if app(words, standalone_mode=False):
