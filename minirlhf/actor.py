@@ -53,7 +53,7 @@ class Actor(Role):
                 input_ids,
                 use_cache=False,
                 logits_to_keep=width,  # the head runs on these slots only
-                **attention_inputs(prompts.prompt_mask, input_ids.shape[1]),
+                **attention_inputs(prompts.prompt_mask, input_ids.shape[1], context=self.context),
             ).logits
         return before_each_response_token(logits, width)
 

@@ -152,6 +152,12 @@ class Role(nn.Module):
         """What this role adds to memory, by name: all, or adapter and head on a shared trunk."""
         return adapter_parameters(self.model) if self.shares else dict(self.named_parameters())
 
+    @property
+    def context(self) -> int | None:
+        """How many tokens the model reads at most, prompt and response together; None = any."""
+        context: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return context
+
     def freeze(self) -> Self:
         """Never train this role again: no parameter asks for a gradient any more."""
         self.requires_grad_(False)
@@ -208,7 +214,9 @@ def check_same_vocabulary(*roles: Role) -> None:
             )
 
 
-def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
+def attention_inputs(
+    prompt_mask: Tensor, width: int, *, context: int | None = None
+) -> dict[str, Tensor]:
     """Attention mask and position ids of `width` slots that begin with a left-padded prompt.
 
     Slots after the prompt are all attended: in a causal model a response's right padding comes
@@ -217,6 +225,8 @@ def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
     Args:
         prompt_mask: (B, P) bool, False on left padding.
         width: slots of the input, P or more.
+        context: positions that the model has; None = any number. Only right padding can lie beyond
+            it, where the longest prompt of a batch and the longest response are of two rows.
 
     Returns:
         attention_mask and position_ids, (B, width) int each; the first real token of each row
@@ -225,7 +235,8 @@ def attention_inputs(prompt_mask: Tensor, width: int) -> dict[str, Tensor]:
     rows, prompt_width = prompt_mask.shape
     attended = prompt_mask.new_ones(rows, width)
     attended[:, :prompt_width] = prompt_mask
-    position_ids = (attended.cumsum(dim=1) - 1).clamp(min=0)
+    last = None if context is None else context - 1
+    position_ids = (attended.cumsum(dim=1) - 1).clamp(min=0, max=last)
     return {"attention_mask": attended.long(), "position_ids": position_ids}
 
 

@@ -1,20 +1,17 @@
-"""From text to token ids: rows of the field's usual shapes, encoded once, padded by the batch.
+"""From text to token ids: rows of three kinds, encoded once, padded by the batch.
 
 A row of SFT data has `prompt` and `completion`, a row of preferences `prompt`, `chosen` and
-`rejected`, a row of prompts just `prompt`. They come from a JSONL file (one JSON object a line) or
-from a data set on the Hub (with the extra `minirlhf[data]`).
+`rejected`, a row of prompts just `prompt`. `minirlhf.data_rows` makes them out of what is found in
+files and on the Hub.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minirlhf.batch import Prompts
-from minirlhf.hub import check_hub
 from minirlhf.masks import response_mask_from_lengths
 from minirlhf.noise import DATA_ORDER, permutation
 
@@ -28,94 +25,30 @@ TextOrIds = str | Sequence[int]
 EncodableRow = Mapping[str, TextOrIds]
 
 
-def read_rows(source: str | Path, columns: Sequence[str], *, split: str = "train") -> list[Row]:
-    """Read rows of text, keeping only the named columns.
-
-    Args:
-        source: a .jsonl file, or the name of a data set on the Hub.
-        columns: names that every row must have, each with text in it.
-        split: of a Hub data set.
-
-    Raises:
-        ValueError: the file is missing or empty, a line is not JSON, a column is missing or is
-            not text; the message names the line.
-    """
-    path = Path(source)
-    if path.is_file():
-        rows: Iterable[tuple[int, object]] = _read_jsonl(path)
-    elif path.exists() or path.suffix in (".jsonl", ".json"):
-        problem = "is not a file" if path.exists() else "does not exist"
-        raise ValueError(f"data file {source} {problem}; wanted a .jsonl file")
-    else:
-        rows = _read_hub(str(source), split)
-    checked = [_check_row(row, columns, source, number) for number, row in rows]
-    if not checked:
-        raise ValueError(f"data {source} is empty; wanted at least one row")
-    return checked
-
-
-def _read_jsonl(path: Path) -> list[tuple[int, object]]:
-    rows: list[tuple[int, object]] = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    rows.append((number, json.loads(line)))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: not valid JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text") from None
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    return rows
-
-
-def _read_hub(name: str, split: str) -> Iterable[tuple[int, object]]:
-    try:
-        import datasets
-    except ImportError:
-        raise ValueError(
-            f"{name} is no file here; to load it from the Hub: pip install 'minirlhf[data]'"
-        ) from None
-    check_hub("data set", name)
-    try:
-        rows = datasets.load_dataset(name, split=split)
-    except Exception as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"no file or Hub data set {name!r}: {first_line}") from error
-    return enumerate(rows, start=1)
-
-
-def _check_row(row: object, columns: Sequence[str], source: str | Path, number: int) -> Row:
-    where = f"{source}, line {number}"
-    if not isinstance(row, dict):
-        raise ValueError(f'{where}: wanted an object such as {{"prompt": …}}, got {row!r:.60}')
-    for column in columns:
-        if column not in row:
-            have = ", ".join(map(str, row)) or "none"
-            raise ValueError(f"{where}: column {column!r} is missing (columns here: {have})")
-        if not isinstance(row[column], str):
-            raise ValueError(f"{where}: column {column!r} must be text, got {row[column]!r:.60}")
-        if not row[column].strip():
-            raise ValueError(f"{where}: column {column!r} is empty")
-    return {column: row[column] for column in columns}
-
-
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[TextOrIds]
 ) -> list[list[int]]:
-    """Token ids of prompts, with whatever the tokenizer puts at the start of a text (BOS)."""
-    encoded = _encode(tokenizer, prompts, add_special_tokens=True)
-    eos = tokenizer.eos_token_id
-    # some tokenizers also end a text with EOS, which would end the response before it begins
-    ids = [
-        row[:-1] if isinstance(prompt, str) and len(row) > 1 and row[-1] == eos else row
-        for prompt, row in zip(prompts, encoded, strict=True)
-    ]
+    """Token ids of prompts, with whatever the tokenizer puts at the start of a text (BOS).
+
+    Raises:
+        ValueError: a prompt has no tokens.
+    """
+    ids = prompt_ids(tokenizer, prompts)
     for prompt, row in zip(prompts, ids, strict=True):
         if not row:
             raise ValueError(f"the prompt {prompt!r:.60} has no tokens")
     return ids
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[TextOrIds]) -> list[list[int]]:
+    """`encode_prompts`, where a prompt may turn out to have no tokens."""
+    encoded = _encode(tokenizer, prompts, add_special_tokens=True)
+    eos = tokenizer.eos_token_id
+    # some tokenizers also end a text with EOS, which would end the response before it begins
+    return [
+        row[:-1] if isinstance(prompt, str) and len(row) > 1 and row[-1] == eos else row
+        for prompt, row in zip(prompts, encoded, strict=True)
+    ]
 
 
 def encode_responses(
@@ -135,7 +68,10 @@ def _encode(
 ) -> list[list[int]]:
     """Texts as token ids; token ids as they are."""
     texts = [item for item in items if isinstance(item, str)]
-    ids = tokenizer(texts, add_special_tokens=add_special_tokens)["input_ids"] if texts else []
+    ids: list[list[int]] = []
+    if texts:
+        # verbose: what does not fit is refused or dropped by us, with a number
+        ids = tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
     encoded = iter(ids)
     return [next(encoded) if isinstance(item, str) else list(item) for item in items]
 
@@ -164,19 +100,32 @@ def decode_responses(
     return tokenizer.batch_decode(rows, skip_special_tokens=True)
 
 
+def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: TextOrIds) -> str:
+    """A prompt for people: a text as it is, token ids as the text that they stand for."""
+    return prompt if isinstance(prompt, str) else str(tokenizer.decode(list(prompt)))
+
+
 def check_lengths(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], response_tokens: int
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    response_tokens: int | Sequence[int],
 ) -> None:
-    """Refuse prompts that leave no room for a response in the model's context.
+    """Refuse prompts that leave no room for their response in the model's context.
+
+    Args:
+        model: the one that has to read both.
+        prompts: token ids.
+        response_tokens: the longest response to any of them, or one length for each.
 
     Raises:
         ValueError: names the first prompt that is too long.
     """
     context = getattr(model.config, "max_position_embeddings", None)
-    for number, row in enumerate(prompts, start=1):
-        if context is not None and len(row) + response_tokens > context:
+    each = [response_tokens] * len(prompts) if isinstance(response_tokens, int) else response_tokens
+    for number, (row, room) in enumerate(zip(prompts, each, strict=True), start=1):
+        if context is not None and len(row) + room > context:
             raise ValueError(
-                f"prompt {number} has {len(row)} tokens; with a response of {response_tokens} "
+                f"prompt {number} has {len(row)} tokens; with a response of {room} "
                 f"it does not fit into the model's context of {context}. Shorten one of them."
             )
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from minirlhf.atomic import write_text
-from minirlhf.data import PREFERENCE_COLUMNS, Row, read_rows
+from minirlhf.data import PREFERENCE_COLUMNS, Row
+from minirlhf.data_rows import read_rows
 from minirlhf.noise import PREFERENCES, permutation, uniform_noise
 
 Side = Literal["left", "right"]

@@ -21,7 +21,15 @@ from minirlhf.batch import Prompts, Rollout, StepRecord
 from minirlhf.checkpointing import set_checkpointing
 from minirlhf.config import GroupConfig, OnlineConfig
 from minirlhf.critic import Critic
-from minirlhf.data import batch_rows, check_lengths, decode_responses, encode_prompts, pad_prompts
+from minirlhf.data import (
+    TextOrIds,
+    batch_rows,
+    check_lengths,
+    decode_responses,
+    encode_prompts,
+    pad_prompts,
+    prompt_text,
+)
 from minirlhf.evaluation import Judge
 from minirlhf.losses import actor_loss
 from minirlhf.noise import MINIBATCH_ORDER, permutation
@@ -42,7 +50,7 @@ class OnlineTrainer(Trainer):
         actor: the SFT model; trained.
         reference: `Reference.from_actor(actor)`, made before training; frozen.
         reward_model: from stage 2; frozen here if it is not yet.
-        prompts: texts to answer.
+        prompts: texts to answer, or their token ids.
         config: everything else, of the class that the algorithm has; None = its defaults.
         critic: trained beside the Actor where the algorithm has one.
         judge: the gold reward, where there is one; only reported, never learned from.
@@ -60,7 +68,7 @@ class OnlineTrainer(Trainer):
         actor: Actor,
         reference: Reference,
         reward_model: RewardModel,
-        prompts: Sequence[str],
+        prompts: Sequence[TextOrIds],
         config: OnlineConfig | None = None,
         *,
         critic: Critic | None = None,
@@ -79,8 +87,9 @@ class OnlineTrainer(Trainer):
         check_same_vocabulary(actor, reference, reward_model, *([critic] if critic else []))
         if not prompts:
             raise ValueError("no prompts to answer")
-        self.prompts, self.judge = list(prompts), judge
-        self._prompt_ids = encode_prompts(actor.tokenizer, self.prompts)
+        self._prompt_ids = encode_prompts(actor.tokenizer, prompts)
+        self.prompts = [prompt_text(actor.tokenizer, prompt) for prompt in prompts]
+        self.judge = judge
         self.roles = {"actor": actor}
         self.optimizers = {"actor": adamw(actor, config.actor_lr)}
         for role in (actor, critic):

@@ -68,7 +68,7 @@ class PairTrainer(Trainer):
         self._prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
         self._chosen = encode_responses(tokenizer, [row["chosen"] for row in rows])
         self._rejected = encode_responses(tokenizer, [row["rejected"] for row in rows])
-        longest = max(map(len, self._chosen + self._rejected))
+        longest = [max(map(len, pair)) for pair in zip(self._chosen, self._rejected, strict=True)]
         check_lengths(role.model, self._prompts, longest)
         order = permutation(len(rows), config.seed, PROMPT_ORDER)
         held_out = max(1, round(config.held_out * len(rows)))

@@ -20,6 +20,7 @@ from minirlhf.backbone import autocast
 from minirlhf.batch import Prompts, Rollout
 from minirlhf.config import PPOConfig
 from minirlhf.critic import Critic
+from minirlhf.data import TextOrIds
 from minirlhf.evaluation import Judge
 from minirlhf.kl import AdaptiveKL
 from minirlhf.losses import actor_loss, critic_loss
@@ -39,7 +40,7 @@ class PPOTrainer(OnlineTrainer):
         reference: `Reference.from_actor(actor)`, made before training; frozen.
         critic: `Critic.from_reward_model(reward_model)`; trained.
         reward_model: from stage 2; frozen here if it is not yet.
-        prompts: texts to answer.
+        prompts: texts to answer, or their token ids.
         config: everything else.
         judge: the gold reward, where there is one; only reported, never learned from.
 
@@ -59,7 +60,7 @@ class PPOTrainer(OnlineTrainer):
         reference: Reference,
         critic: Critic,
         reward_model: RewardModel,
-        prompts: Sequence[str],
+        prompts: Sequence[TextOrIds],
         config: PPOConfig | None = None,
         *,
         judge: Judge | None = None,

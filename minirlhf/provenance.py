@@ -37,8 +37,8 @@ def weights_sha256(roles: Mapping[str, Role]) -> dict[str, str]:
     return {name: weights_digest(role.named_parameters()) for name, role in roles.items()}
 
 
-def rows_sha256(rows: Iterable[Mapping[str, str]]) -> str:
-    """SHA-256 of rows of text, each as one line of JSON with sorted keys.
+def rows_sha256(rows: Iterable[Mapping[str, object]]) -> str:
+    """SHA-256 of rows of texts or token ids, each as one line of JSON with sorted keys.
 
     Example:
         >>> rows_sha256([{"prompt": "the soup"}])[:8]

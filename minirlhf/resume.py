@@ -71,8 +71,8 @@ def check_inputs(saved: dict[str, Any], now: dict[str, Any], *, where: Path) -> 
     then_rows, now_rows = saved.get("rows_sha256"), now["rows_sha256"]
     if None not in (then_rows, now_rows) and then_rows != now_rows:
         raise ValueError(
-            f"the data is not that of the run in {where}; resume with the same --data, "
-            "or use another --out"
+            f"the data is not that of the run in {where}; resume with the same --data "
+            "and its options, or use another --out"
         )
     then, here = saved.get("weights_sha256", {}), now["weights_sha256"]
     changed = [name for name in here if name in then and then[name] != here[name]]

@@ -2,6 +2,7 @@
 
     runs/ppo/
       config.json          stage, settings, where model and data came from, versions, device
+      data_report.json     which rows of the data were dropped, and why
       history.jsonl        one line a step, see `minirlhf.history`
       checkpoints/
         step-000012/       the two newest states, see `minirlhf.checkpoint`
@@ -47,6 +48,7 @@ from minirlhf.trainer import Trainer
 
 KEEP = 2  # checkpoints
 CONFIG, HISTORY, CHECKPOINTS, LOCK = "config.json", "history.jsonl", "checkpoints", ".lock"
+DATA_REPORT = "data_report.json"
 
 
 class RunFolder:
@@ -57,6 +59,7 @@ class RunFolder:
         resume: go on with the run that is there.
         sources: where model and data came from; written down as given.
         rows: the data; its hash is written down, and compared on resume.
+        data_report: what became of the data's rows, and how they were chosen; written down.
 
     Raises:
         ValueError: there is a run already, or none to resume, or the folder holds other things.
@@ -68,11 +71,13 @@ class RunFolder:
         *,
         resume: bool = False,
         sources: Mapping[str, str] | None = None,
-        rows: Iterable[Mapping[str, str]] | None = None,
+        rows: Iterable[Mapping[str, object]] | None = None,
+        data_report: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.resume = Path(path), resume
         self.sources = dict(sources or {})
         self.rows_sha256 = None if rows is None else rows_sha256(rows)
+        self._data_report = data_report
         self._check_path()
 
     def config(self) -> dict[str, Any] | None:
@@ -170,7 +175,9 @@ class RunFolder:
             **inputs,
             "environments": environments,
         }
-        write_text(self.path / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        _write_json(self.path / CONFIG, config)
+        if self._data_report is not None:
+            _write_json(self.path / DATA_REPORT, self._data_report)
 
     def _save(self, trainer: Trainer) -> None:
         """Save the state, then remove the checkpoints that are no longer needed."""
@@ -210,7 +217,7 @@ class RunFolder:
                 yield
             except (Exception, KeyboardInterrupt):
                 if not self.resume and not self.checkpoints():
-                    for name in (CONFIG, HISTORY, CHECKPOINTS, LOCK):
+                    for name in (CONFIG, DATA_REPORT, HISTORY, CHECKPOINTS, LOCK):
                         remove(self.path / name)
                     if is_new:
                         with contextlib.suppress(OSError):
@@ -237,6 +244,10 @@ class RunFolder:
             raise ValueError(
                 f"the folder {self.path} is not empty and holds no run; choose another --out"
             )
+
+
+def _write_json(target: Path, content: object) -> None:
+    write_text(target, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _step_of(checkpoint: Path) -> int:

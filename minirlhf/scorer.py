@@ -51,7 +51,7 @@ class Scorer(Role):
             input_ids: (B, width) int; prompt, then response.
             prompt_mask: (B, P) bool, False on left padding.
         """
-        inputs = attention_inputs(prompt_mask, input_ids.shape[1])
+        inputs = attention_inputs(prompt_mask, input_ids.shape[1], context=self.context)
         with recomputed(self):
             output = self.model.base_model(input_ids, use_cache=False, **inputs)
         return output.last_hidden_state  # type: ignore[no-any-return]

@@ -56,7 +56,7 @@ class SFTTrainer(Trainer):
             raise ValueError("no rows to train on")
         self._prompts = encode_prompts(actor.tokenizer, [row["prompt"] for row in rows])
         self._completions = encode_responses(actor.tokenizer, [row["completion"] for row in rows])
-        check_lengths(actor.model, self._prompts, max(map(len, self._completions)))
+        check_lengths(actor.model, self._prompts, list(map(len, self._completions)))
         set_checkpointing(actor, self.config.gradient_checkpointing)
         check_lora_rank(self.config, actor)
         self.roles = {"actor": actor}

@@ -19,11 +19,16 @@ LONGEST = 250  # lines
 # A module imports only from rows above its own; so there can be no cycle. `minirlhf` is __init__.
 LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
-                    shapes notebook_files
+                    shapes notebook_files data_report
+                    data_split data_sources
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
                     predictions memory lora processes sharding
                     adapter_files
-formulas on those:  losses config backbone recording
+formulas on those:  losses config backbone recording data_formats
+data, to rows:      data_chat
+                    data_fit
+                    data_duplicates
+                    data_rows
 pairs by hand:      labelling
 memory:             chunked_log_probs checkpointing offload
                     output_head
@@ -89,7 +94,7 @@ bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine bench.b
                     bench.measure
                     bench.repaint
 command line, parts: cli.show cli.options cli.errors
-                    cli.four_models cli.runs
+                    cli.four_models cli.runs cli.data
 commands:           cli.bench cli.cafe cli.chat cli.classroom cli.demo cli.doctor cli.ensembles
                     cli.exact cli.export cli.inspect cli.lab cli.online cli.progress cli.record
                     cli.slides cli.train

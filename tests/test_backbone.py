@@ -34,6 +34,9 @@ def test_positions_begin_at_the_first_real_token_and_go_on_into_the_response() -
         [0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 0, 0, 0, 0, 0, 1, 2, 3],
     ]  # fmt: skip
     assert inputs["attention_mask"].tolist()[1] == [0, 0, 0, 0, 0, 0, 1, 1, 1]
+    clamped = attention_inputs(x.prompt_mask, 9, context=7)["position_ids"].tolist()
+    assert clamped[2] == [0, 1, 2, 3, 4, 5, 6, 6, 6]  # no model has a place beyond its last
+    assert clamped[:2] + clamped[3:] == [inputs["position_ids"].tolist()[i] for i in (0, 1, 3)]
 
 
 def test_a_summary_says_how_large_and_trained_or_frozen() -> None:

@@ -28,7 +28,7 @@ LINES = {
     "sft": SFT_ROWS,
     "pairs": PAIRS,
     "prompts": [{"prompt": prompt} for prompt in PROMPTS],
-    "long": [{"prompt": PROMPTS[0]}, {"prompt": LONG}],
+    "long": [{"prompt": LONG}],
     "nan": [{"prompt": PROMPTS[0], "completion": float("nan")}],
     "number": [{"prompt": 3, "completion": "the soup was warm ."}],
     "blank": [{"prompt": " ", "completion": "the soup was warm ."}],
@@ -42,9 +42,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     for name, rows in LINES.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    good_line = json.dumps(SFT_ROWS[0]) + "\n"
     (folder / "empty.jsonl").write_text("")
-    (folder / "malformed.jsonl").write_text(good_line + "\n" + '{"prompt": "review the')
+    (folder / "malformed.jsonl").write_text('{"prompt": "review the')
     (folder / "latin1.jsonl").write_bytes('{"prompt": "café"}\n'.encode("latin-1"))
     tiny_actor().save(folder / "model")
     RewardModel.from_actor(tiny_actor()).save(folder / "reward")
@@ -102,7 +101,7 @@ def refused(arguments: list[str], message: str) -> None:
 BAD_SFT: dict[str, tuple[dict[str, Any], str]] = {
     "missing file": ({"data": "nowhere"}, "nowhere.jsonl does not exist"),
     "empty file": ({"data": "empty"}, "empty.jsonl is empty; wanted at least one row"),
-    "malformed line": ({"data": "malformed"}, "malformed.jsonl, line 3: not valid JSON"),
+    "malformed line": ({"data": "malformed"}, "malformed.jsonl, line 1: not valid JSON"),
     "not UTF-8": ({"data": "latin1"}, "not UTF-8"),
     "missing column": (
         {"data": "prompts"},
@@ -132,8 +131,12 @@ BAD_OPTIONS = {
     "nothing to resume": (["--resume"], "no run in"),
 }
 BAD_PPO = {
-    "prompt too long": ({"data": "long"}, [], "prompt 2 has 100 tokens"),
-    "response too long": ({}, ["--max-response-tokens", "64"], "the model's context of 64"),
+    "prompt too long": ({"data": "long"}, [], "line 1: a prompt of 100 tokens and a response of 4"),
+    "response too long": (
+        {},
+        ["--max-response-tokens", "64"],
+        "a prompt of 4 tokens and a response of 64 are more than the 64 that fit. None of the 3",
+    ),
     "negative β": ({}, ["--kl-coef", "-1"], "kl_coef must be a finite number ≥ 0"),
     "zero iterations": ({}, ["--iterations", "0"], "iterations must be a whole number ≥ 1"),
     "unknown target": ({}, ["--critic-target", "mc"], "critic_target must be one of td, gae"),
@@ -284,7 +287,7 @@ def test_other_conditions_are_one_line_of_warning(files: Path, tmp_path: Path) -
     assert line.startswith("Warning: resuming with other conditions (threads 99 → 1)")
 
 
-@pytest.mark.parametrize("call", [1, 4, 10, 30])
+@pytest.mark.parametrize("call", [1, 4, 7, 13, 33])
 def test_a_full_disk(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
@@ -324,7 +327,7 @@ def test_a_real_process_ends_with_2(files: Path, tmp_path: Path) -> None:
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 2 and stdout == ""
     (line,) = stderr.splitlines()
-    assert line.startswith("Error: ") and "line 3: not valid JSON" in line
+    assert line.startswith("Error: ") and "line 1: not valid JSON" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -19,7 +19,8 @@ from minirlhf.cli import app, show
 from minirlhf.cli.four_models import load_four_models
 from minirlhf.config import as_dict
 from minirlhf.course_files import PACKAGE
-from minirlhf.data import PREFERENCE_COLUMNS, PROMPT_COLUMNS, SFT_COLUMNS, read_rows
+from minirlhf.data import PREFERENCE_COLUMNS, PROMPT_COLUMNS, SFT_COLUMNS
+from minirlhf.data_rows import read_rows
 from minirlhf.evaluation import evaluate
 from minirlhf.worlds import cafe
 from minirlhf.worlds.cafe import recipe

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from minirlhf import atomic
-from minirlhf.data import PREFERENCE_COLUMNS, read_rows
+from minirlhf.data import PREFERENCE_COLUMNS
+from minirlhf.data_rows import read_rows
 from minirlhf.labelling import Agreement, Labels, Question, make_questions, simulate
 
 PAIRS = [(f"prompt {i}", f"left {i}", f"a longer right {i}") for i in range(30)]

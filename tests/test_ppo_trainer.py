@@ -14,6 +14,7 @@ from minirlhf import METRICS, PPOConfig, PPOTrainer, RewardModel, StepRecord
 from minirlhf.data import batch_rows, encode_prompts
 
 TEXTS = ["review the soup :", "the :", "review the soup and the waiter :", "review the waiter :"]
+IDS = [TOKENIZER(text)["input_ids"] for text in TEXTS]
 RAGGED = {"batch_size": 6, "minibatch_size": 4, "microbatch_size": 3, "ppo_epochs": 2, "seed": 33}
 
 
@@ -187,6 +188,19 @@ def test_every_prompt_is_answered_once_before_any_is_answered_twice() -> None:
         assert got == wanted
         asked += rows
     assert sorted(asked[:4]) == sorted(asked[4:]) == [0, 1, 2, 3]
+
+
+def test_prompts_may_be_token_ids_and_are_shown_as_text() -> None:
+    """Chats come as ids; texts and ids of the same words give the same run."""
+    given = [ragged_trainer(), four_trainer(four_roles(spread=2), IDS, **RAGGED)]
+    texts, ids = (next(iter(trainer)) for trainer in given)
+    assert given[0].prompts == given[1].prompts == TEXTS
+    assert texts.sample == ids.sample and texts.rollout is not None and ids.rollout is not None
+    first, second = (
+        [x for x in vars(rollout).values() if isinstance(x, torch.Tensor)]
+        for rollout in (texts.rollout, ids.rollout)
+    )
+    assert len(first) > 8 and same_bits(first, second)
 
 
 def test_each_iteration_samples_anew() -> None:

@@ -47,6 +47,34 @@ def test_the_first_sft_loss_is_the_mean_over_completion_tokens_and_eos() -> None
     assert record.metrics["sft_loss"] == pytest.approx(float(torch.cat(costs).mean()), rel=1e-5)
 
 
+def test_a_long_prompt_and_a_long_response_of_two_rows_fit_together() -> None:
+    """Padded to one width they exceed the context; no row does, so none is refused."""
+    soup, pasta = ["the soup"] * 27, ["the pasta"] * 27  # 54 words, of a context of 64
+    rows = [
+        {"prompt": " ".join(soup), "completion": "the soup was warm ."},
+        {"prompt": "review the pasta :", "completion": " ".join(pasta)},
+    ]
+    trainer = SFTTrainer(tiny_actor(), rows, SFTConfig(steps=2, batch_size=2))
+    costs = [
+        -plain_log_probs_of(trainer.actor, ids(row["prompt"]), [*ids(row["completion"]), EOS])
+        for row in rows
+    ]
+    record = next(iter(trainer))
+    assert record.metrics["sft_loss"] == pytest.approx(float(torch.cat(costs).mean()), rel=1e-5)
+    pairs = [
+        {"prompt": row["prompt"], "chosen": row["completion"], "rejected": "warm ."} for row in rows
+    ]
+    model = RewardModel.from_actor(tiny_actor())
+    reward = RewardModelTrainer(model, pairs, RewardModelConfig(steps=1, batch_size=2))
+    with torch.no_grad():
+        together = torch.stack(reward.pair_scores([0, 1]))
+        alone = torch.stack([torch.cat(reward.pair_scores([i])) for i in (0, 1)], dim=1)
+    assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    rows[0]["completion"] += " the soup" * 3
+    with pytest.raises(ValueError, match=r"prompt 1 has 54 tokens; with a response of 12 it does"):
+        SFTTrainer(tiny_actor(), rows)
+
+
 def test_sft_learns_the_rows_and_to_end() -> None:
     actor = tiny_actor(width=32)
     config = SFTConfig(steps=60, batch_size=3, lr=2e-2)

@@ -4,22 +4,26 @@ Each command hands its options over as they are (`locals()`); `_online` turns th
 settings into the algorithm's configuration, loads the models and trains in the run folder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from minirlhf.actor import Actor
 from minirlhf.adapter_files import rank_on_disk
 from minirlhf.backbone import pick_device
+from minirlhf.cli.data import data_options, read, rows_for, run_folder
 from minirlhf.cli.options import (
     BatchSize,
     Data,
     Device,
     GradientCheckpointing,
     Iterations,
+    KeepDuplicates,
     KLCoef,
     LoraRank,
     MaxResponseTokens,
+    MaxRows,
+    MaxTokens,
     MicrobatchSize,
     Model,
     Offload,
@@ -29,12 +33,13 @@ from minirlhf.cli.options import (
     Reward,
     SaveEvery,
     Seed,
+    Split,
     setting,
 )
 from minirlhf.cli.runs import plan, say_next, train
 from minirlhf.config import GRPOConfig, OnlineConfig, PPOConfig, ReinforceConfig, RLOOConfig
 from minirlhf.critic import Critic
-from minirlhf.data import PROMPT_COLUMNS, Row, read_rows
+from minirlhf.data import PROMPT_COLUMNS, TextOrIds
 from minirlhf.grpo_trainer import GRPOTrainer
 from minirlhf.online_trainer import OnlineTrainer
 from minirlhf.ppo_trainer import PPOTrainer
@@ -42,7 +47,6 @@ from minirlhf.reference import Reference
 from minirlhf.reinforce_trainer import ReinforceTrainer
 from minirlhf.reward_model import RewardModel
 from minirlhf.rloo_trainer import RLOOTrainer
-from minirlhf.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +60,10 @@ def ppo(
     model: Model = None,
     reward: Reward = None,
     data: Data = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -85,6 +93,10 @@ def reinforce(
     model: Model = None,
     reward: Reward = None,
     data: Data = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -113,6 +125,10 @@ def rloo(
     model: Model = None,
     reward: Reward = None,
     data: Data = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -138,6 +154,10 @@ def grpo(
     model: Model = None,
     reward: Reward = None,
     data: Data = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -174,6 +194,10 @@ def _online(
     model: str | None,
     reward: str | None,
     data: str | None,
+    split: str | None,
+    max_rows: int | None,
+    max_tokens: int | None,
+    keep_duplicates: bool | None,
     resume: bool,
     device: str | None,
     save_every: int,
@@ -186,9 +210,22 @@ def _online(
         given["minibatch_size"] = min(batch_size, usual)
     wanted = {"model": model, "reward": reward, "data": data}
     config, sources = plan(config_class, out, resume, wanted, given)
-    rows = read_rows(sources["data"], PROMPT_COLUMNS)
-    trainer = _trainer(trainer_class, config, sources, rows, pick_device(device))
-    run = RunFolder(out, resume=resume, sources=sources, rows=rows)
+    options = data_options(
+        out,
+        resume,
+        split=split,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        keep_duplicates=keep_duplicates,
+    )
+    target = pick_device(device)
+    examples = read(sources["data"], PROMPT_COLUMNS, options)
+    actor = Actor.from_pretrained(sources["model"], device=target)
+    scorer = _scorer(actor, sources["reward"], config.lora_rank, target)
+    rows = rows_for([actor, scorer], examples, options, response_room=config.max_response_tokens)
+    prompts = [row["prompt"] for row in rows.rows]
+    trainer = _trainer(trainer_class, config, actor, scorer, prompts)
+    run = run_folder(out, resume, sources, rows, options)
     train(run, trainer, metrics, save_every)
     say_next("chat", run=out)
 
@@ -196,14 +233,12 @@ def _online(
 def _trainer(
     trainer_class: type[OnlineTrainer],
     config: OnlineConfig,
-    sources: Mapping[str, str],
-    rows: Sequence[Row],
-    device: "torch.device",
+    actor: Actor,
+    scorer: RewardModel,
+    prompts: Sequence[TextOrIds],
 ) -> OnlineTrainer:
-    """The trainer with its models, loaded from where they are."""
-    prompts, rank = [row["prompt"] for row in rows], config.lora_rank
-    actor = Actor.from_pretrained(sources["model"], device=device)
-    scorer = _scorer(actor, sources["reward"], rank, device)
+    """The trainer, with the models that it needs besides these two."""
+    rank = config.lora_rank
     reference = Reference.from_actor(actor.add_adapter(rank, seed=config.seed))
     if isinstance(config, PPOConfig):
         critic = Critic.from_reward_model(scorer, lora_rank=rank, seed=config.seed)

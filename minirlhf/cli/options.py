@@ -65,11 +65,39 @@ LoraRank = Annotated[
     int | None, setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank)
 ]
 
+# data
+DATA_HELP = "A file (JSONL, JSON, parquet, CSV), a folder, or a Hub data set, with {}."
+Split = Annotated[
+    str | None, setting("Of a folder or a Hub data set, such as train_prefs.", "train")
+]
+MaxRows = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Look at no more rows; the rest is not downloaded.", show_default="all"
+    ),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Drop rows of more tokens, prompt and response.",
+        show_default="what the model reads",
+    ),
+]
+KeepDuplicates = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-duplicates",
+        help="Keep equal rows, and pairs labelled both ways: several people's labels.",
+        show_default="they are dropped",
+    ),
+]
+
 # stage 3
 Reward = Annotated[
     str | None, typer.Option(help="The reward model of stage 2: a folder, or a Hub name.")
 ]
-Data = Annotated[str | None, typer.Option(help="JSONL or Hub data set with prompt.")]
+Data = Annotated[str | None, typer.Option(help=DATA_HELP.format("prompt"))]
 Iterations = Annotated[
     int | None, setting("Rollouts, each with its update.", OnlineConfig.iterations)
 ]

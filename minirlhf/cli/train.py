@@ -9,28 +9,40 @@ from typing import Annotated
 import typer
 
 from minirlhf.backbone import pick_device
+from minirlhf.cli.data import data_options, read, rows_for, run_folder
 from minirlhf.cli.options import (
+    DATA_HELP,
     Device,
     GradientCheckpointing,
+    KeepDuplicates,
     LoraRank,
+    MaxRows,
+    MaxTokens,
     Model,
     Out,
     Resume,
     SaveEvery,
     Seed,
+    Split,
     setting,
 )
 from minirlhf.cli.runs import plan, say_next, train
 from minirlhf.config import DPOConfig, RewardModelConfig, SFTConfig
-from minirlhf.run_folder import RunFolder
+
+SftData = Annotated[
+    str | None, typer.Option(help=DATA_HELP.format("prompt and completion, or messages"))
+]
+PairData = Annotated[str | None, typer.Option(help=DATA_HELP.format("prompt, chosen and rejected"))]
 
 
 def sft(
     out: Out,
     model: Model = None,
-    data: Annotated[
-        str | None, typer.Option(help="JSONL or Hub data set with prompt and completion.")
-    ] = None,
+    data: SftData = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -43,18 +55,27 @@ def sft(
 ) -> None:
     """Stage 1: teach a language model to write like the examples."""
     from minirlhf.actor import Actor
-    from minirlhf.data import SFT_COLUMNS, read_rows
+    from minirlhf.data import SFT_COLUMNS
     from minirlhf.sft_trainer import SFTTrainer
 
     given = {"seed": seed, "steps": steps, "batch_size": batch_size, "lr": lr}
     given["gradient_checkpointing"] = gradient_checkpointing
     given["lora_rank"] = lora_rank
     config, sources = plan(SFTConfig, out, resume, {"model": model, "data": data}, given)
+    options = data_options(
+        out,
+        resume,
+        split=split,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        keep_duplicates=keep_duplicates,
+    )
     target = pick_device(device)
-    rows = read_rows(sources["data"], SFT_COLUMNS)
+    examples = read(sources["data"], SFT_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
-    trainer = SFTTrainer(actor.add_adapter(config.lora_rank, seed=config.seed), rows, config)
-    run = RunFolder(out, resume=resume, sources=sources, rows=rows)
+    rows = rows_for([actor], examples, options)
+    trainer = SFTTrainer(actor.add_adapter(config.lora_rank, seed=config.seed), rows.rows, config)
+    run = run_folder(out, resume, sources, rows, options)
     train(run, trainer, ("sft_loss", "grad_norm"), save_every)
     say_next("reward", model=out / "actor", data="PAIRS.jsonl", out="runs/reward")
 
@@ -62,9 +83,11 @@ def sft(
 def reward(
     out: Out,
     model: Model = None,
-    data: Annotated[
-        str | None, typer.Option(help="JSONL or Hub data set with prompt, chosen and rejected.")
-    ] = None,
+    data: PairData = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -86,7 +109,7 @@ def reward(
 ) -> None:
     """Stage 2: train a reward model on preferences; --model is the Actor of stage 1."""
     from minirlhf.actor import Actor
-    from minirlhf.data import PREFERENCE_COLUMNS, read_rows
+    from minirlhf.data import PREFERENCE_COLUMNS
     from minirlhf.reward_model import RewardModel
     from minirlhf.reward_trainer import RewardModelTrainer
 
@@ -95,12 +118,21 @@ def reward(
     given["gradient_checkpointing"] = gradient_checkpointing
     given["lora_rank"] = lora_rank
     config, sources = plan(RewardModelConfig, out, resume, {"model": model, "data": data}, given)
+    options = data_options(
+        out,
+        resume,
+        split=split,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        keep_duplicates=keep_duplicates,
+    )
     target = pick_device(device)
-    rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
+    examples = read(sources["data"], PREFERENCE_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
+    rows = rows_for([actor], examples, options, response_room=config.max_response_tokens)
     reward_model = RewardModel.from_actor(actor, seed=config.seed, lora_rank=config.lora_rank)
-    trainer = RewardModelTrainer(reward_model, rows, config, sft_actor=actor.freeze())
-    run = RunFolder(out, resume=resume, sources=sources, rows=rows)
+    trainer = RewardModelTrainer(reward_model, rows.rows, config, sft_actor=actor.freeze())
+    run = run_folder(out, resume, sources, rows, options)
     train(run, trainer, ("preference_loss", "accuracy", "held_out_accuracy"), save_every)
     reward_folder = out / "reward_model"
     say_next(
@@ -111,9 +143,11 @@ def reward(
 def dpo(
     out: Out,
     model: Model = None,
-    data: Annotated[
-        str | None, typer.Option(help="JSONL or Hub data set with prompt, chosen and rejected.")
-    ] = None,
+    data: PairData = None,
+    split: Split = None,
+    max_rows: MaxRows = None,
+    max_tokens: MaxTokens = None,
+    keep_duplicates: KeepDuplicates = None,
     resume: Resume = False,
     seed: Seed = None,
     device: Device = None,
@@ -129,7 +163,7 @@ def dpo(
 ) -> None:
     """DPO instead of stages 2 and 3: preferences train the Actor; --model is that of stage 1."""
     from minirlhf.actor import Actor
-    from minirlhf.data import PREFERENCE_COLUMNS, read_rows
+    from minirlhf.data import PREFERENCE_COLUMNS
     from minirlhf.dpo_trainer import DPOTrainer
     from minirlhf.reference import Reference
 
@@ -137,11 +171,20 @@ def dpo(
     given["gradient_checkpointing"] = gradient_checkpointing
     given["lora_rank"] = lora_rank
     config, sources = plan(DPOConfig, out, resume, {"model": model, "data": data}, given)
+    options = data_options(
+        out,
+        resume,
+        split=split,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        keep_duplicates=keep_duplicates,
+    )
     target = pick_device(device)
-    rows = read_rows(sources["data"], PREFERENCE_COLUMNS)
+    examples = read(sources["data"], PREFERENCE_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
+    rows = rows_for([actor], examples, options)
     actor.add_adapter(config.lora_rank, seed=config.seed)
-    trainer = DPOTrainer(actor, Reference.from_actor(actor), rows, config)
-    run = RunFolder(out, resume=resume, sources=sources, rows=rows)
+    trainer = DPOTrainer(actor, Reference.from_actor(actor), rows.rows, config)
+    run = run_folder(out, resume, sources, rows, options)
     train(run, trainer, ("dpo_loss", "accuracy", "reward_margin"), save_every)
     say_next("chat", run=out)

@@ -7,7 +7,8 @@ import pytest
 
 from minirlhf import PPOConfig
 from minirlhf.background import _running
-from minirlhf.data import PREFERENCE_COLUMNS, read_rows
+from minirlhf.data import PREFERENCE_COLUMNS
+from minirlhf.data_rows import read_rows
 from minirlhf.labelling import Labels
 from minirlhf.widgets.preference_labeler import PreferenceLabeler
 from minirlhf.worlds.cafe import recipe, taste_run
