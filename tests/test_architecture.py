@@ -24,6 +24,8 @@ formulas:           log_probs kl rewards advantages baselines metrics data loadi
                     predictions memory
 formulas on those:  losses config backbone recording
 pairs by hand:      labelling
+other engines:      handover
+                    handover_openrlhf handover_verl
 role parts:         generation scorer online_metrics dpo_loss resume trainer
 actor:              actor checkpoint pair_trainer
 actor's relatives:  reference reward_model sft_trainer
@@ -87,8 +89,8 @@ bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine bench.b
 command line, parts: cli.show cli.options cli.errors
                     cli.four_models cli.runs
 commands:           cli.bench cli.cafe cli.chat cli.classroom cli.demo cli.doctor cli.ensembles
-                    cli.exact cli.export cli.inspect cli.lab cli.online cli.progress cli.record
-                    cli.slides cli.train
+                    cli.exact cli.export cli.handover cli.inspect cli.lab cli.online cli.progress
+                    cli.record cli.slides cli.train
                     cli
                     __main__
 """

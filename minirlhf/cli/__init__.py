@@ -19,6 +19,7 @@ from minirlhf.cli import (
     ensembles,
     exact,
     export,
+    handover,
     inspect,
     lab,
     online,
@@ -61,6 +62,7 @@ app.command()(classroom.key)
 app.command()(classroom.grade)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
+app.command()(handover.handover)
 
 
 @app.callback()
