@@ -22,7 +22,7 @@ records, masks, numbers, files: masks batch noise threads hub atomic course_file
                     shapes notebook_files
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
                     predictions memory
-formulas on those:  losses config backbone recording
+formulas on those:  losses config backbone recording tracking model_card
 pairs by hand:      labelling
 other engines:      handover
                     handover_openrlhf handover_verl
@@ -171,8 +171,10 @@ THIRD_PARTY = {
         "safetensors",
         "huggingface_hub",
         "filelock",
+        "accelerate",
         "datasets",
         "nbformat",
+        "peft",
     },
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
     "widgets": {
