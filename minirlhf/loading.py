@@ -18,7 +18,7 @@ from minirlhf.hub import check_hub
 @contextlib.contextmanager
 def loading_errors(source: str | Path) -> Iterator[None]:
     """Turn the many ways in which loading fails into one clear ValueError."""
-    folder = _as_folder(source)
+    folder = as_folder(source)
     if folder is None:
         check_hub("model", source)
     elif not (folder / "config.json").is_file():
@@ -32,7 +32,7 @@ def loading_errors(source: str | Path) -> Iterator[None]:
         raise ValueError(f"cannot load the model {source}: {first_line}") from error
 
 
-def _as_folder(source: str | Path) -> Path | None:
+def as_folder(source: str | Path) -> Path | None:
     """The folder that is meant, or None for a name on the Hub ("gpt2", "Qwen/Qwen2-0.5B")."""
     path, name = Path(source), str(source)
     names_a_path = isinstance(source, Path) or name.startswith(".") or name.count("/") > 1

@@ -24,12 +24,15 @@ records, masks, numbers, files: masks batch noise threads hub atomic course_file
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
                     predictions memory lora processes sharding
                     adapter_files
-formulas on those:  losses config backbone recording data_formats
+formulas on those:  losses config backbone recording data_formats tracking
+                    model_card
 data, to rows:      data_chat
                     data_fit
                     data_duplicates
                     data_rows
 pairs by hand:      labelling
+other engines:      handover
+                    handover_openrlhf handover_verl
 memory:             chunked_log_probs checkpointing offload
                     output_head
 role parts:         generation scorer online_metrics dpo_loss resume trainer
@@ -96,8 +99,8 @@ bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine bench.b
 command line, parts: cli.show cli.options cli.errors
                     cli.four_models cli.runs cli.data
 commands:           cli.bench cli.cafe cli.chat cli.classroom cli.demo cli.doctor cli.ensembles
-                    cli.exact cli.export cli.inspect cli.lab cli.online cli.progress cli.record
-                    cli.slides cli.train
+                    cli.exact cli.export cli.handover cli.inspect cli.lab cli.online cli.progress
+                    cli.record cli.slides cli.train
                     cli
                     __main__
 """
@@ -178,10 +181,10 @@ THIRD_PARTY = {
         "safetensors",
         "huggingface_hub",
         "filelock",
+        "accelerate",
         "datasets",
         "nbformat",
         "peft",
-        "accelerate",
     },
     "worlds": {"torch", "transformers", "tokenizers", "datasets"},
     "widgets": {

@@ -20,6 +20,7 @@ from minirlhf.cli import (
     ensembles,
     exact,
     export,
+    handover,
     inspect,
     lab,
     online,
@@ -63,6 +64,7 @@ app.command()(classroom.key)
 app.command()(classroom.grade)
 app.command()(doctor.doctor)
 app.command()(bench.bench)
+app.command()(handover.handover)
 
 
 @app.callback()
