@@ -237,7 +237,7 @@ def test_what_dpo_refuses() -> None:
     with pytest.raises(ValueError, match="got 1 pairs, wanted at least 2"):
         DPOTrainer(actor, reference, PAIRS[:1])
     long = [*PAIRS, {**PAIRS[0], "rejected": "the " * 64}]
-    with pytest.raises(ValueError, match="prompt 1 has 4 tokens; with a response of 65"):
+    with pytest.raises(ValueError, match="prompt 10 has 4 tokens; with a response of 65"):
         DPOTrainer(actor, reference, long)
     with pytest.raises(ValueError, match="kl_coef must be a finite number > 0, got 0"):
         DPOConfig(kl_coef=0)

@@ -277,7 +277,7 @@ def test_what_stage_2_refuses() -> None:
     with pytest.raises(ValueError, match="got 1 pairs, wanted at least 2"):
         RewardModelTrainer(RewardModel.from_actor(actor), PAIRS[:1])
     long = [*PAIRS, {**PAIRS[0], "rejected": "the " * 64}]
-    with pytest.raises(ValueError, match="prompt 1 has 4 tokens; with a response of 65"):
+    with pytest.raises(ValueError, match="prompt 10 has 4 tokens; with a response of 65"):
         RewardModelTrainer(RewardModel.from_actor(actor), long)
     # pairs that fit, but no room for the samples that fix the scale
     wide = [{**row, "prompt": "the " * 50} for row in PAIRS]
