@@ -59,7 +59,8 @@ SaveEvery = Annotated[
     int, typer.Option(min=1, help="Steps between checkpoints; a kill loses these at most.")
 ]
 LoraRank = Annotated[
-    int | None, setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank)
+    int | None,
+    setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank),
 ]
 
 # stage 3
