@@ -150,7 +150,7 @@ class Processes:
 
     def wrap(self, role: nn.Module) -> nn.Module:
         """DDP around a role that is trained: its backward pass averages gradients over all."""
-        from accelerate import Accelerator  # type: ignore[import-untyped]
+        from accelerate import Accelerator
 
         on_cpu = self.device is not None and self.device.type == "cpu"
         accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")  # precision is our setting

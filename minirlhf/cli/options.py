@@ -62,7 +62,8 @@ GradientCheckpointing = Annotated[
     bool | None, setting("Compute blocks again in the backward pass: less memory.", False)
 ]
 LoraRank = Annotated[
-    int | None, setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank)
+    int | None,
+    setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank),
 ]
 
 # data

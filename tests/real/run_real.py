@@ -1,6 +1,6 @@
 """All three stages on a real pretrained model and real text, through the command line.
 
-    MINIRLHF_REAL=FOLDER python tests/real/run_real.py [--effort short] [--seeds 0 1] [--json FILE]
+    MINIRLHF_REAL=FOLDER python tests/real/run_real.py [--effort short] [--json FILE]
 
 FOLDER holds `models/stories260K`, a Llama of 260 thousand parameters that tells children's stories,
 and `data/movie-reviews.{pos,neg}.txt`. The model learns to write short movie reviews, a reward
