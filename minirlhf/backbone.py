@@ -23,8 +23,7 @@ from minirlhf.adapter_files import save_adapter
 from minirlhf.loading import check_weights, loading_errors, quiet
 from minirlhf.lora import about_lora, adapter_parameters, adapter_rank, add_adapter, merged
 from minirlhf.processes import here
-
-PAD_TOKEN = "<pad>"
+from minirlhf.special_tokens import add_missing_pad, check_tokenizer
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -238,26 +237,3 @@ def attention_inputs(
     last = None if context is None else context - 1
     position_ids = (attended.cumsum(dim=1) - 1).clamp(min=0, max=last)
     return {"attention_mask": attended.long(), "position_ids": position_ids}
-
-
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, source: str | Path) -> None:
-    """Refuse a tokenizer that cannot say where a response ends.
-
-    Raises:
-        ValueError: it has no EOS token.
-    """
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"the tokenizer of {source} has no EOS token, so no response could ever end; "
-            "set eos_token in its tokenizer_config.json"
-        )
-
-
-def add_missing_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give the tokenizer a padding token that is not EOS, and the model a row for it."""
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
-        if len(tokenizer) > model.config.vocab_size:
-            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    model.config.pad_token_id = tokenizer.pad_token_id
-    model.config.eos_token_id = tokenizer.eos_token_id

@@ -37,6 +37,12 @@ def read_history(file: Path) -> list[dict[str, Any]]:
     ]
 
 
+def last_metrics(file: Path) -> dict[str, float]:
+    """The metrics of the last step; empty before the first."""
+    last = read_history(file)[-1:]
+    return {k: v for line in last for k, v in line.items() if k not in ("stage", "step")}
+
+
 def trim_history(file: Path, step: int) -> None:
     """Forget what came after `step`, as resuming from its checkpoint does."""
     if file.exists():

@@ -180,7 +180,7 @@ class OnlineTrainer(Trainer):
     ) -> bool:
         """One step of every role that is trained; False when `target_kl` says to stop before it."""
         step_tokens = int(rollout.response_mask[rows].sum())
-        for part, counts, is_last in self.microbatches(rows):
+        for part, counts, is_last in here().microbatches(rows, self.config.microbatch_size):
             batch = rollout.select(part)
             if not bool(counts.all()):
                 batch = replace(batch, response_mask=batch.response_mask & counts[:, None])
@@ -199,19 +199,6 @@ class OnlineTrainer(Trainer):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return True
-
-    def microbatches(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
-        """This process's rows of a minibatch, which of them count, and whether they are the last.
-
-        Every process gets as many microbatches, of the same sizes.
-        """
-        n = len(rows)
-        part = torch.tensor(here().rows(n), device=rows.device)
-        counts = torch.arange(len(part), device=rows.device) < here().counted(n)
-        size = self.config.microbatch_size or len(part)
-        parts = list(zip(rows[part].split(size), counts.split(size), strict=True))
-        for number, (some, counted) in enumerate(parts, start=1):
-            yield some, counted, number == len(parts)
 
     def learning_alone(self) -> ExitStack:
         """Inside, DDP leaves gradients with their process; the last microbatch brings all."""

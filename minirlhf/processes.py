@@ -19,7 +19,7 @@ FSDP2. It is imported only where several processes were launched.
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -81,6 +81,20 @@ class Processes:
         """
         part = -(-n // self.count)
         return max(0, min(part, n - self.rank * part))
+
+    def microbatches(self, rows: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        """This process's rows of a minibatch, which of them count, and whether they are the last.
+
+        Args:
+            rows: (n,) row numbers of the whole minibatch.
+            size: rows of a microbatch; None = all in one. Every process gets as many of them.
+        """
+        own = torch.tensor(self.rows(len(rows)), device=rows.device)
+        counts = torch.arange(len(own), device=rows.device) < self.counted(len(rows))
+        size = size or len(own)
+        parts = list(zip(rows[own].split(size), counts.split(size), strict=True))
+        for number, (some, counted) in enumerate(parts, start=1):
+            yield some, counted, number == len(parts)
 
     def gather(self, x: Tensor, n: int) -> Tensor:
         """All n rows, in order, from each process's `rows(n)`; without gradient.

@@ -9,6 +9,7 @@ stages 1 and 2 and in DPO nothing, since their learning rate is planned over all
 Warned about: versions, threads, device. With them the last digits may change.
 """
 
+import json
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +23,22 @@ MAY_CHANGE: dict[str, tuple[str, ...]] = dict.fromkeys(ONLINE, ("iterations",))
 
 class ResumeWarning(UserWarning):
     """A resumed run may differ in the last digits from one that was never stopped."""
+
+
+def read_config(file: Path) -> dict[str, Any] | None:
+    """What a run's config.json says; None where there is none.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    if not file.is_file():
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {file}: {error}") from error
+    # a model's folder has a config.json, too
+    return config if isinstance(config, dict) and "settings" in config else None
 
 
 def check_settings(

@@ -40,10 +40,11 @@ from minirlhf.backbone import Role
 from minirlhf.batch import StepRecord
 from minirlhf.checkpoint import load_checkpoint, save_checkpoint
 from minirlhf.config import AnyConfig, as_dict
-from minirlhf.history import append_record, trim_history
+from minirlhf.history import append_record, last_metrics, trim_history
+from minirlhf.model_card import model_card
 from minirlhf.processes import here
 from minirlhf.provenance import environment, rows_sha256, weights_sha256
-from minirlhf.resume import check_inputs, check_settings, warn_of_changes
+from minirlhf.resume import check_inputs, check_settings, read_config, warn_of_changes
 from minirlhf.trainer import Trainer
 
 KEEP = 2  # checkpoints
@@ -86,15 +87,7 @@ class RunFolder:
         Raises:
             ValueError: the file cannot be read.
         """
-        file = self.path / CONFIG
-        if not file.is_file():
-            return None
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"cannot read {file}: {error}") from error
-        # a model's folder has a config.json, too
-        return config if isinstance(config, dict) and "settings" in config else None
+        return read_config(self.path / CONFIG)
 
     def checkpoints(self) -> list[Path]:
         """The complete checkpoints, oldest first."""
@@ -194,6 +187,8 @@ class RunFolder:
             for name, role in trainer.roles.items():
                 with new_folder(self.path / name) as new:
                     role.save(new)
+                    card = model_card(name, self.config() or {}, last_metrics(self.path / HISTORY))
+                    (new / "README.md").write_text(card, encoding="utf-8")
 
     def _inputs(self, trainer: Trainer) -> dict[str, Any]:
         """Hashes of data and weights, after comparing them with those of the run to resume."""

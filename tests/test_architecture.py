@@ -24,8 +24,8 @@ records, masks, numbers, files: masks batch noise threads hub atomic course_file
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
                     predictions memory lora processes sharding
                     adapter_files
-formulas on those:  losses config backbone recording data_formats tracking
-                    model_card
+formulas on those:  losses config recording data_formats tracking special_tokens
+                    model_card backbone
 data, to rows:      data_chat
                     data_fit
                     data_duplicates
@@ -98,6 +98,7 @@ bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine bench.b
                     bench.repaint
 command line, parts: cli.show cli.options cli.errors
                     cli.four_models cli.runs cli.data
+                    cli.online_models
 commands:           cli.bench cli.cafe cli.chat cli.classroom cli.demo cli.doctor cli.ensembles
                     cli.exact cli.export cli.handover cli.inspect cli.lab cli.online cli.progress
                     cli.record cli.slides cli.train

@@ -21,9 +21,9 @@ from minirlhf import Actor, Critic, RewardModel
 from minirlhf.backbone import (
     attention_inputs,
     check_same_vocabulary,
-    check_tokenizer,
     pick_device,
 )  # fmt: skip
+from minirlhf.special_tokens import check_tokenizer
 
 
 def test_positions_begin_at_the_first_real_token_and_go_on_into_the_response() -> None:

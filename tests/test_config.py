@@ -25,9 +25,9 @@ from minirlhf import (
     RLOOConfig,
     SFTConfig,
 )
-from minirlhf.backbone import add_missing_pad
 from minirlhf.config import as_dict
 from minirlhf.data import encode_prompts, pad_prompts
+from minirlhf.special_tokens import add_missing_pad
 
 CONFIGS = (
     SFTConfig, RewardModelConfig, PPOConfig, ReinforceConfig, RLOOConfig, GRPOConfig, DPOConfig,

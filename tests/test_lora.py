@@ -22,12 +22,13 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from minirlhf import Actor, Critic, PPOConfig, PPOTrainer, Reference, RewardModel, SFTConfig
-from minirlhf.backbone import Role, add_missing_pad, autocast
+from minirlhf.backbone import Role, autocast
 from minirlhf.lora import adapter_parameters, lora_layers, merged
 from minirlhf.memory import plan
 from minirlhf.rollout import collect_rollout
 from minirlhf.sft_trainer import SFTTrainer
 from minirlhf.shapes import Shape
+from minirlhf.special_tokens import add_missing_pad
 
 RANK = 2
 PROMPTS, IDS, MASK = ragged()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from minirlhf.actor import Actor
-from minirlhf.adapter_files import rank_on_disk
 from minirlhf.backbone import pick_device
 from minirlhf.cli.data import data_options, read, rows_for, run_folder
+from minirlhf.cli.online_models import load_scorer, trainer_with
 from minirlhf.cli.options import (
     BatchSize,
     Data,
@@ -37,19 +37,16 @@ from minirlhf.cli.options import (
     setting,
 )
 from minirlhf.cli.runs import plan, say_next, train
-from minirlhf.config import GRPOConfig, OnlineConfig, PPOConfig, ReinforceConfig, RLOOConfig
-from minirlhf.critic import Critic
-from minirlhf.data import PROMPT_COLUMNS, TextOrIds
+from minirlhf.config import GRPOConfig, PPOConfig, ReinforceConfig, RLOOConfig
+from minirlhf.data import PROMPT_COLUMNS
 from minirlhf.grpo_trainer import GRPOTrainer
 from minirlhf.online_trainer import OnlineTrainer
 from minirlhf.ppo_trainer import PPOTrainer
-from minirlhf.reference import Reference
 from minirlhf.reinforce_trainer import ReinforceTrainer
-from minirlhf.reward_model import RewardModel
 from minirlhf.rloo_trainer import RLOOTrainer
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 SPLIT = "32, or the batch if smaller"
 GROUP = "Responses to each prompt; the batch is a multiple of it."
@@ -221,33 +218,10 @@ def _online(
     target = pick_device(device)
     examples = read(sources["data"], PROMPT_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
-    scorer = _scorer(actor, sources["reward"], config.lora_rank, target)
+    scorer = load_scorer(actor, sources["reward"], config.lora_rank, target)
     rows = rows_for([actor, scorer], examples, options, response_room=config.max_response_tokens)
     prompts = [row["prompt"] for row in rows.rows]
-    trainer = _trainer(trainer_class, config, actor, scorer, prompts)
+    trainer = trainer_with(trainer_class, config, actor, scorer, prompts)
     run = run_folder(out, resume, sources, rows, options)
     train(run, trainer, metrics, save_every)
     say_next("chat", run=out)
-
-
-def _trainer(
-    trainer_class: type[OnlineTrainer],
-    config: OnlineConfig,
-    actor: Actor,
-    scorer: RewardModel,
-    prompts: Sequence[TextOrIds],
-) -> OnlineTrainer:
-    """The trainer, with the models that it needs besides these two."""
-    rank = config.lora_rank
-    reference = Reference.from_actor(actor.add_adapter(rank, seed=config.seed))
-    if isinstance(config, PPOConfig):
-        critic = Critic.from_reward_model(scorer, lora_rank=rank, seed=config.seed)
-        return PPOTrainer(actor, reference, critic, scorer, prompts, config)
-    return trainer_class(actor, reference, scorer, prompts, config)
-
-
-def _scorer(actor: Actor, source: str, rank: int, device: "torch.device") -> RewardModel:
-    """The reward model; on the Actor's own trunk where stage 2 trained such an adapter on it."""
-    if rank and rank_on_disk(Path(source) / "adapter", actor.model) == rank:
-        return RewardModel.from_adapter(actor, source)
-    return RewardModel.from_pretrained(source, device=device)
