@@ -97,7 +97,7 @@ def test_the_run_has_the_settings_that_were_given_and_else_the_defaults(
     minibatch = {"minibatch_size": 8} if command == "grpo" else {}  # 32, or the batch if smaller
     assert plain == as_dict(CONFIGS[command](**SMALL[command], **minibatch))
     assert {p.name for p in (files / command).iterdir()} == {
-        ".lock", "config.json", "history.jsonl", "checkpoints", "actor",
+        ".lock", "config.json", "data_report.json", "history.jsonl", "checkpoints", "actor",
     }  # fmt: skip
     trained = Actor.from_pretrained(files / command / "actor", device="cpu")
     assert not same_bits(weights(trained), weights(tiny_actor()))

@@ -106,7 +106,7 @@ def test_every_saved_model_opens_with_plain_transformers(tmp_path: Path, where: 
 def test_nothing_is_pickled(tmp_path: Path) -> None:
     run(tmp_path, ppo_trainer(iterations=1))
     endings = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
-    assert endings <= {".json", ".jsonl", ".safetensors", ""}  # "" is the lock
+    assert endings <= {".json", ".jsonl", ".md", ".safetensors", ""}  # "" is the lock
 
 
 def test_loading_and_saving_print_nothing(

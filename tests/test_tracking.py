@@ -3,9 +3,12 @@
 import math
 
 import pytest
+from tiny_models import shaped_actor
 from tiny_trainers import ppo_trainer, tree
+from typer.testing import CliRunner
 
 from minirlhf.batch import StepRecord
+from minirlhf.cli import app
 from minirlhf.config import as_dict
 from minirlhf.run_folder import RunFolder
 from minirlhf.tracking import TRACKERS, check_tracker, tracked
@@ -61,3 +64,20 @@ def test_a_tracker_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="pip install wandb"):
         check_tracker("wandb")
     assert "tensorboard" in TRACKERS
+
+
+def test_a_command_tracks(tmp_path):
+    shaped_actor().save(tmp_path / "model")
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "review", "completion": "the soup"}\n')
+    words = ["sft", "--model", tmp_path / "model", "--data", tmp_path / "rows.jsonl"]
+    words += ["--steps", "2", "--device", "cpu", "--track"]
+    refused = CliRunner().invoke(app, [*map(str, words), "paper", "--out", str(tmp_path / "no")])
+    assert refused.exit_code == 2 and not (tmp_path / "no").exists()
+    done = CliRunner().invoke(
+        app, [*map(str, words), "tensorboard", "--out", str(tmp_path / "run")]
+    )
+    assert done.exit_code == 0, done.output
+    found = read_tensorboard(tmp_path / "run" / "tensorboard")
+    assert [step for step, _ in found["sft_loss"]] == [1, 2]
+    card = (tmp_path / "run" / "actor" / "README.md").read_text(encoding="utf-8")
+    assert "`sft_loss (nats per token)`" in card and "minirlhf sft" in card

@@ -34,6 +34,7 @@ from minirlhf.cli.options import (
     SaveEvery,
     Seed,
     Split,
+    Track,
     setting,
 )
 from minirlhf.cli.runs import plan, say_next, train
@@ -80,6 +81,7 @@ def ppo(
     offload: Offload = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
+    track: Track = None,
 ) -> None:
     """Stage 3: PPO; --model is the Actor of stage 1, --reward the model of stage 2."""
     _online(PPOTrainer, ("score", "kl", "length", "explained_variance"), **locals())
@@ -112,6 +114,7 @@ def reinforce(
     offload: Offload = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
+    track: Track = None,
 ) -> None:
     """Stage 3 with REINFORCE: no Critic; what earlier batches brought is the baseline."""
     _online(ReinforceTrainer, ("score", "kl", "length", "baseline"), **locals())
@@ -141,6 +144,7 @@ def rloo(
     offload: Offload = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
+    track: Track = None,
 ) -> None:
     """Stage 3 with RLOO: no Critic; the other answers to a prompt are the baseline."""
     _online(RLOOTrainer, ("score", "kl", "length"), **locals())
@@ -178,6 +182,7 @@ def grpo(
     offload: Offload = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 1,
+    track: Track = None,
 ) -> None:
     """Stage 3 with GRPO: no Critic; scores are compared within a group, the KL is in the loss."""
     _online(GRPOTrainer, ("score", "kl", "length"), **locals())
@@ -198,6 +203,7 @@ def _online(
     resume: bool,
     device: str | None,
     save_every: int,
+    track: str | None,
     **given: Any,
 ) -> None:
     """Train with one algorithm; what is not named here goes into its settings."""
@@ -223,5 +229,5 @@ def _online(
     prompts = [row["prompt"] for row in rows.rows]
     trainer = trainer_with(trainer_class, config, actor, scorer, prompts)
     run = run_folder(out, resume, sources, rows, options)
-    train(run, trainer, metrics, save_every)
+    train(run, trainer, metrics, save_every, track)
     say_next("chat", run=out)

@@ -61,6 +61,9 @@ SaveEvery = Annotated[
 GradientCheckpointing = Annotated[
     bool | None, setting("Compute blocks again in the backward pass: less memory.", False)
 ]
+Track = Annotated[
+    str | None, typer.Option(help="Also send metrics to tensorboard, wandb or trackio.")
+]
 LoraRank = Annotated[
     int | None,
     setting("Rank of LoRA adapters; 0: every weight is trained.", SFTConfig.lora_rank),

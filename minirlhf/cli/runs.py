@@ -18,9 +18,11 @@ from minirlhf.config import (
     RewardModelConfig,
     RLOOConfig,
     SFTConfig,
+    as_dict,
 )
 from minirlhf.processes import lonely_launch
 from minirlhf.run_folder import RunFolder
+from minirlhf.tracking import check_tracker, tracked
 from minirlhf.trainer import Trainer
 
 Config = TypeVar("Config", bound=AnyConfig)
@@ -73,16 +75,23 @@ def plan(
     return config, {k: v for k, v in found.items() if v is not None}
 
 
-def train(run: RunFolder, trainer: Trainer, metrics: Sequence[str], save_every: int) -> None:
+def train(
+    run: RunFolder, trainer: Trainer, metrics: Sequence[str], save_every: int, track: str | None
+) -> None:
     """Run a trainer to its end in a run folder, showing how it goes.
 
     Raises:
         Interrupted: Ctrl-C; says how to go on.
+        ValueError: there is no such tracker.
     """
+    records = run.record(trainer, save_every=save_every)
+    if track is not None:
+        check_tracker(track)
+        records = tracked(records, track, run.path, as_dict(trainer.config))
     for role in (role for role in vars(trainer).values() if isinstance(role, Role)):
         console.print(role.summary(), markup=False, soft_wrap=True)
     try:
-        follow(trainer, trainer.stage, metrics, run.record(trainer, save_every=save_every))
+        follow(trainer, trainer.stage, metrics, records)
     except KeyboardInterrupt:
         command = f"minirlhf {trainer.stage} --out {shlex.quote(str(run.path))} --resume"
         begun = run.config() is not None

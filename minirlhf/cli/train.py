@@ -24,6 +24,7 @@ from minirlhf.cli.options import (
     SaveEvery,
     Seed,
     Split,
+    Track,
     setting,
 )
 from minirlhf.cli.runs import plan, say_next, train
@@ -52,6 +53,7 @@ def sft(
     gradient_checkpointing: GradientCheckpointing = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 20,
+    track: Track = None,
 ) -> None:
     """Stage 1: teach a language model to write like the examples."""
     from minirlhf.actor import Actor
@@ -76,7 +78,7 @@ def sft(
     rows = rows_for([actor], examples, options)
     trainer = SFTTrainer(actor.add_adapter(config.lora_rank, seed=config.seed), rows.rows, config)
     run = run_folder(out, resume, sources, rows, options)
-    train(run, trainer, ("sft_loss", "grad_norm"), save_every)
+    train(run, trainer, ("sft_loss", "grad_norm"), save_every, track)
     say_next("reward", model=out / "actor", data="PAIRS.jsonl", out="runs/reward")
 
 
@@ -106,6 +108,7 @@ def reward(
     gradient_checkpointing: GradientCheckpointing = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 20,
+    track: Track = None,
 ) -> None:
     """Stage 2: train a reward model on preferences; --model is the Actor of stage 1."""
     from minirlhf.actor import Actor
@@ -133,7 +136,7 @@ def reward(
     reward_model = RewardModel.from_actor(actor, seed=config.seed, lora_rank=config.lora_rank)
     trainer = RewardModelTrainer(reward_model, rows.rows, config, sft_actor=actor.freeze())
     run = run_folder(out, resume, sources, rows, options)
-    train(run, trainer, ("preference_loss", "accuracy", "held_out_accuracy"), save_every)
+    train(run, trainer, ("preference_loss", "accuracy", "held_out_accuracy"), save_every, track)
     reward_folder = out / "reward_model"
     say_next(
         "ppo", model=sources["model"], reward=reward_folder, data="PROMPTS.jsonl", out="runs/ppo"
@@ -160,6 +163,7 @@ def dpo(
     gradient_checkpointing: GradientCheckpointing = None,
     lora_rank: LoraRank = None,
     save_every: SaveEvery = 20,
+    track: Track = None,
 ) -> None:
     """DPO instead of stages 2 and 3: preferences train the Actor; --model is that of stage 1."""
     from minirlhf.actor import Actor
@@ -186,5 +190,5 @@ def dpo(
     actor.add_adapter(config.lora_rank, seed=config.seed)
     trainer = DPOTrainer(actor, Reference.from_actor(actor), rows.rows, config)
     run = run_folder(out, resume, sources, rows, options)
-    train(run, trainer, ("dpo_loss", "accuracy", "reward_margin"), save_every)
+    train(run, trainer, ("dpo_loss", "accuracy", "reward_margin"), save_every, track)
     say_next("chat", run=out)
