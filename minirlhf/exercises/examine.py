@@ -72,7 +72,7 @@ def _examine_value(exercise: Exercise, answer: Answer) -> Verdict:
     for wrong in exercise.wrongs:
         if difference(answer, wrong.answer, exercise.tolerance) is None:
             return Verdict("wrong", wrong.message)
-    return Verdict("wrong", f"it is not {brief(answer)} (asked for: {exercise.form})")
+    return Verdict("wrong", f"not {brief(answer)}; wanted {exercise.form}")
 
 
 def _judged(exercise: Exercise, answer: Answer) -> Verdict:
