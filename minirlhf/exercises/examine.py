@@ -59,7 +59,7 @@ def examine(exercise: Exercise, answer: Answer) -> Verdict:
     if results[0] is None:
         return Verdict("wrong", "it returns nothing (None): is the `return` missing?")
     wanted = [call(exercise, exercise.solution, case) for case in cases]
-    problems = [problem(g, w, exercise.tolerance) for g, w in zip(results, wanted, strict=True)]
+    problems = [problem(exercise, g, w) for g, w in zip(results, wanted, strict=True)]
     failed = [number for number, words in enumerate(problems) if words]
     if not failed:
         return Verdict("right", f"right, {len(cases)} case{'s' * (len(cases) > 1)}")
@@ -87,18 +87,35 @@ def _judged(exercise: Exercise, answer: Answer) -> Verdict:
 def _explain(
     exercise: Exercise, cases: list[Case], results: list[Any], at: int, problems: list[str | None]
 ) -> str:
-    """The misconception, if a known wrong formula gives the same results; then the first case."""
+    """The misconception, if a known wrong formula gives the same results; then the first case.
+
+    If none gives all of them, one will do that agrees at the first failing case and at each other
+    case where the learner's code gave numbers: to forget an edge as well does not hide a mistake.
+    """
     case = cases[at]
     shown = [brief(value) for value in case.args]
     shown += [f"{name}={brief(value)}" for name, value in case.kwargs.items()]
     where = f"case “{case.name}”: {exercise.name}({', '.join(shown)})\n{problems[at]}"
+    edges = {i for i, result in enumerate(results) if i != at and _no_numbers(result)}
+    near = []
     for wrong in exercise.wrongs:
         theirs = [call(exercise, wrong.answer, one) for one in cases]
-        if all(
-            problem(g, w, exercise.tolerance) is None for g, w in zip(results, theirs, strict=True)
-        ):
+        pairs = enumerate(zip(results, theirs, strict=True))
+        differ = {i for i, (g, w) in pairs if problem(exercise, g, w)}
+        if not differ:
             return f"{wrong.message}\n{where}"
-    return where
+        if differ <= edges:
+            near.append(wrong.message)
+    return f"{near[0]}\n{where}" if near else where
+
+
+def _no_numbers(result: Any) -> bool:
+    """Whether the code failed here, or a NaN came out."""
+    if isinstance(result, Raised):
+        return True
+    parts = result if isinstance(result, tuple | list) else (result,)
+    numbers = (torch.as_tensor(one) for one in parts if isinstance(one, torch.Tensor | float))
+    return any(bool(one.isnan().any()) for one in numbers)
 
 
 def call(exercise: Exercise, function: Callable[..., Any], case: Case) -> Any:
@@ -136,13 +153,22 @@ def _gradients(result: Any, watched: list[torch.Tensor]) -> list[torch.Tensor]:
     ]
 
 
-def problem(got: Any, want: Any, tolerance: float) -> str | None:
-    """As `difference`, for results that may be exceptions."""
+def problem(exercise: Exercise, got: Any, want: Any) -> str | None:
+    """What differs between two results, which may be exceptions; None if nothing does."""
     if isinstance(want, Raised):
         return None if isinstance(got, Raised) and type(got.error) is type(want.error) else str(got)
     if isinstance(got, Raised):
         return str(got)
-    return difference(got, want, tolerance)
+    if not exercise.gradient_of:
+        return difference(got, want, exercise.tolerance)
+    if got is None:  # at a later case: the `return` is missing on some path
+        return difference(got, want[0], exercise.tolerance)
+    # the result and its gradients, as `call` gives them
+    names = ("", *(f"the gradient of its sum by {name}: " for name in exercise.gradient_of))
+    for name, g, w in zip(names, got, want, strict=True):
+        if words := difference(g, w, exercise.tolerance):
+            return f"{name}{words}"
+    return None
 
 
 def is_empty(function: Any) -> bool:

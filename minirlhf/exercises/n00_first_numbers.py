@@ -36,6 +36,11 @@ question(
             "change while being pleased. Which model predicts rather than judges?",
         ),
         (
+            {"Actor", "Critic", "Reward model"},
+            "One too many: the Reward model has finished learning in stage 2. If it went on, the "
+            "judge would change while being pleased.",
+        ),
+        (
             {"Actor", "Reference", "Reward model", "Critic"},
             "Two are frozen: the leash, and the judge.",
         ),

@@ -132,7 +132,8 @@ def _(logits: Tensor, prompt_width: int) -> Tensor:
     task="""
         Write $\\log\\pi(A_t \\mid S_t) = z_{A_t}/T - \\log\\sum_v e^{z_v/T}$ for every token of
         every answer. `logits` (B, R, V) are aligned already: `logits[:, t]` is the distribution of
-        token $t$. The result is (B, R).
+        token $t$. The result is (B, R). $T$ is the temperature; it divides all logits first, and
+        is 1 until we come to sampling.
         """,
     hints=(
         "`torch.log_softmax(…, dim=-1)` gives the log-probs of all V tokens. Where does $T$ go?",

@@ -145,7 +145,8 @@ def _(x: Tensor, mask: Tensor) -> Tensor:
     task="""
         Write the SFT loss: the mean of $-\\log\\pi(A_t \\mid S_t)$ over the counted tokens.
         `logits` (B, R, V) are aligned, `token_ids` and `mask` are (B, R). Where masked, logits may
-        be NaN and the token id may be no token at all, such as −100.
+        be NaN and the token id may be no token at all, such as −100: neither the loss nor its
+        gradient may notice. The mean of nothing is 0.
         """,
     hints=(
         "Three steps: log-probs of all tokens, pick the written ones, masked mean of their "
@@ -185,6 +186,16 @@ def _(logits: Tensor, token_ids: Tensor, mask: Tensor) -> Any:
 def _(logits: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
     log_pi = torch.log_softmax(logits, dim=-1)
     return -log_pi.gather(2, token_ids[:, :, None]).mean()
+
+
+@sft_loss.wrong(
+    "The loss is right, but its gradient is NaN: it flows back through the log-softmax of the "
+    "masked places, and there 0 · NaN is NaN. Choose *before* the log-softmax: mask the logits."
+)
+def _(logits: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
+    log_pi = torch.log_softmax(logits, dim=-1)
+    log_probs = log_pi.gather(2, token_ids.where(mask, 0)[:, :, None])[:, :, 0]
+    return -log_probs.where(mask, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 @sft_loss.wrong("That is the sum. A batch with more tokens would then pull harder; take the mean.")

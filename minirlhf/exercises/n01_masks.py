@@ -44,7 +44,6 @@ def _(draw: Draw) -> Iterator[Case]:
     yield Case("EOS is the last token", torch.tensor([[1, 2, 9]]), 9)
     yield Case("the filling is a word", torch.tensor([[4, 9, 0, 0, 0]]), 9)
     yield Case("another EOS in the filling", torch.tensor([[9, 0, 9, 0], [1, 2, 3, 4]]), 9)
-    yield Case("no token", torch.zeros(2, 0, dtype=torch.long), 9)
     yield Case("random", draw.ids(4, 6, 7), 3)
 
 
@@ -79,8 +78,6 @@ def _(response_ids: Tensor, eos_token_id: int) -> Tensor:
     "In a row without EOS, argmax finds its maximum 0 at the first place. Such a row counts whole."
 )
 def _(response_ids: Tensor, eos_token_id: int) -> Tensor:
-    if response_ids.shape[1] == 0:
-        return torch.zeros(len(response_ids), dtype=torch.long)
     return (response_ids == eos_token_id).long().argmax(dim=1) + 1
 
 

@@ -18,13 +18,14 @@ from minirlhf.exercises.exercise import Case, Draw, exercise
     task="""
         `log_pi` (B, V) are the log-probs of the next token, `noise` (B,) are numbers from [0, 1),
         each equally likely. Choose the first token whose **cumulative** probability is greater than
-        the noise. Then token $v$ comes with probability $e^{\\log\\pi_v}$, exactly.
+        the noise. Then token $v$ comes with probability $e^{\\log\\pi_v}$. (Rounding may leave even
+        the last cumulative value a little below 1, and below the noise: then take the last token.)
         """,
     hints=(
         "`log_pi.exp().cumsum(dim=1)` is the cumulative probability, one row for each answer.",
         "Count, in each row, the tokens whose cumulative probability is *not* greater than the "
         "noise.",
-        "Rounding may leave the last cumulative value at 0.9999999: keep the count below V.",
+        "Where rounding left the last value below the noise, that count is V: `.clamp(max=V - 1)`.",
     ),
     remark="`minirlhf.generation.draw` sums in float64, so that rare tokens are not rounded away.",
 )
@@ -45,6 +46,8 @@ def _(draw: Draw) -> Iterator[Case]:
         "noise 0, first token impossible", torch.tensor([[0, 0.25, 0.75]]).log(), torch.zeros(1)
     )
     yield Case("one token", torch.zeros(2, 1), torch.tensor([0.0, 0.999]))
+    short = torch.full((1, 16), 1 / 16).log() - 2e-7  # 16 probabilities that sum to 0.9999997
+    yield Case("rounding", short, torch.tensor([0.9999999]))
     log_pi = torch.log_softmax(2 * draw.normal(200, 5), dim=1)
     yield Case("many", log_pi, torch.rand(200, generator=draw.generator))
 
@@ -80,6 +83,22 @@ def _(log_pi: Tensor, noise: Tensor) -> Tensor:
     return passed.clamp(max=log_pi.shape[1] - 1)
 
 
+@draw_token.wrong(
+    "Rounding left the last cumulative value below the noise, and you count V tokens before it: "
+    "there is no token number V. Take the last one."
+)
+def _(log_pi: Tensor, noise: Tensor) -> Tensor:
+    return (log_pi.double().exp().cumsum(dim=1) <= noise[:, None]).sum(dim=1)
+
+
+@draw_token.wrong(
+    "Rounding left the last cumulative value below the noise: no value is greater, and argmax of a "
+    "row of False is 0, the first token. Take the last one."
+)
+def _(log_pi: Tensor, noise: Tensor) -> Tensor:
+    return (log_pi.double().exp().cumsum(dim=1) > noise[:, None]).long().argmax(dim=1)
+
+
 @exercise(
     notebook="01",
     title="How undecided is the model?",
@@ -113,7 +132,6 @@ def _(draw: Draw) -> Iterator[Case]:
     yield Case("certain", torch.tensor([[[100.0, 0.0, 0.0]]]))
     yield Case("a batch", 2 * draw.normal(2, 3, 5))
     yield Case("forbidden tokens", torch.tensor([[[0.0, -torch.inf, 1.0, -torch.inf]]]))
-    yield Case("no token", draw.normal(1, 0, 4))
 
 
 @token_entropy.wrong("The sign: π·log π is never positive, so an entropy needs the minus.")

@@ -72,7 +72,7 @@ question(
     minutes=5,
     task="""
         The cell above holds three sets of labels, `label_sets["A"]`, `["B"]` and `["C"]`. In one of
-        them somebody was paid by the hour and often took the longer answer unread. Which one?
+        them somebody was in a hurry, and often took the longer answer unread. Which one?
         """,
     hints=(
         "Agreement with gold does not tell: one of the honest sets is simply noisier.",

@@ -14,7 +14,7 @@ from minirlhf.exercises.exercise import Case, Draw, exercise, question
     title="How likely is the first preferred?",
     difficulty=1,
     importance=5,
-    minutes=5,
+    minutes=4,
     task="""
         Bradley and Terry say: $P(\\text{first preferred}) = \\sigma((g_1 - g_2) / noise)$ with
         $\\sigma(z) = 1 / (1 + e^{-z})$. Write it for whole batches: `first` and `second` are (B,)

@@ -55,7 +55,7 @@ def _(per_slot: Tensor, prompt_width: int, response_mask: Tensor) -> Tensor:
 
 @read_score.wrong("One slot too late: there the padding begins (or the rectangle has ended).")
 def _(per_slot: Tensor, prompt_width: int, response_mask: Tensor) -> Tensor:
-    last = (prompt_width + response_mask.sum(dim=1)).clamp(max=per_slot.shape[1] - 1)
+    last = prompt_width + response_mask.sum(dim=1)
     return per_slot[torch.arange(len(last)), last]
 
 
@@ -64,7 +64,7 @@ def _(per_slot: Tensor, prompt_width: int, response_mask: Tensor) -> Tensor:
     "score after it: the model must have seen the whole answer."
 )
 def _(per_slot: Tensor, prompt_width: int, response_mask: Tensor) -> Tensor:
-    last = (prompt_width - 2 + response_mask.sum(dim=1)).clamp(min=0)
+    last = prompt_width - 2 + response_mask.sum(dim=1)
     return per_slot[torch.arange(len(last)), last]
 
 
@@ -154,7 +154,7 @@ def _(scores: Tensor) -> Tensor:
     remark="Before you call 80 % bad, ask how often people agree with themselves.",
 )
 def best_accuracy(gaps: Tensor, *, noise: float) -> Tensor:
-    """The mean of σ(|gap| / noise): a scalar in [½, 1], from gaps (N,)."""
+    """Expected share of labels foreseen: a scalar in [½, 1], from gaps (N,)."""
     return torch.sigmoid(gaps.abs() / noise).mean()
 
 

@@ -123,6 +123,10 @@ question(
             "Those three, yes. But the prompt's length is useless, not harmful: is it "
             "affected by the token?",
         ),
+        (
+            {2, 5},
+            "Those two, yes. What about a number that was there before this answer was begun?",
+        ),
         ({2}, "V(S_t) is a good one. Any other number that ignores the token is unbiased, too."),
         ({1, 2, 3, 5, 6}, "With its own score as a baseline, nothing is left of the score."),
     ),

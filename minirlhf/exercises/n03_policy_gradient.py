@@ -82,8 +82,8 @@ def _(logits: Tensor, action: int) -> Any:
     importance=4,
     minutes=8,
     task="""
-        One decision, and the score of each token is known. Write the gradient of $J = \\sum_a
-        \\pi(a)\\,r(a)$ by the logits, without autograd and without sampling.
+        One decision, and the score $r(a)$ of each token is known. Write the gradient of
+        $J = \\sum_a \\pi(a)\\,r(a)$ by the logits, without autograd and without sampling.
         """,
     hints=(
         "Sum $\\pi(a)\\,r(a)\\,\\nabla\\log\\pi(a)$ over all tokens, with the ∇log π of above.",

@@ -18,7 +18,8 @@ from minirlhf.exercises.exercise import Case, Draw, exercise
     minutes=7,
     task="""
         Write $G_t = R_t + \\gamma R_{t+1} + \\gamma^2 R_{t+2} + \\dots$ for each counted token:
-        what came at this token and after it. 0 where masked; `rewards` may hold NaN there.
+        what came at this token and after it. With $\\gamma = 1$ it is the sum above; a smaller
+        $\\gamma$ makes later rewards count less. 0 where masked; `rewards` may hold NaN there.
         """,
     hints=(
         "From the end backwards: $G_t = R_t + \\gamma\\,G_{t+1}$.",
@@ -70,6 +71,11 @@ def _(rewards: Tensor, response_mask: Tensor, *, gamma: float) -> Any:
     return whole.expand(rewards.shape).where(response_mask, 0.0)
 
 
+@reward_to_go.wrong("γ is missing: a reward that comes k tokens later counts γ to the power k.")
+def _(rewards: Tensor, response_mask: Tensor, *, gamma: float) -> Any:
+    return reward_to_go.solution(rewards, response_mask, gamma=1.0)
+
+
 @reward_to_go.wrong("You left out R_t itself: the sum begins at this token, not at the next one.")
 def _(rewards: Tensor, response_mask: Tensor, *, gamma: float) -> Any:
     right = reward_to_go.solution(rewards, response_mask, gamma=gamma)
@@ -94,12 +100,13 @@ def _(rewards: Tensor, response_mask: Tensor, *, gamma: float) -> Any:
     minutes=7,
     task="""
         Write a loss whose gradient is minus the sampled policy gradient: the mean over all counted
-        tokens of $-\\hat{A}_t\\,\\log\\pi(A_t \\mid S_t)$. The check looks at its gradient by
-        `log_probs`, too; masked places may hold NaN.
+        tokens of $-\\hat{A}_t\\,\\log\\pi(A_t \\mid S_t)$, and 0 if none counts. $\\hat{A}_t$ is
+        the token's weight: $G_t$, or from the next section on something better. The check looks at
+        the gradient by `log_probs`, too; masked places may hold NaN.
         """,
     hints=(
         "One mean over all counted tokens of the batch: sum over the mask, divided by the mask's "
-        "sum.",
+        "sum (or by 1, if that is 0).",
         "`minirlhf.masked_mean(x, mask)` is that mean, and reads no masked place.",
     ),
     remark="""
@@ -155,6 +162,17 @@ def _(log_probs: Tensor, advantages: Tensor, response_mask: Tensor) -> Any:
 )
 def _(log_probs: Tensor, advantages: Tensor, response_mask: Tensor) -> Any:
     return reinforce_loss.solution(log_probs.exp(), advantages, response_mask)
+
+
+@reinforce_loss.wrong("That is the sum. A batch with more tokens would push harder; take the mean.")
+def _(log_probs: Tensor, advantages: Tensor, response_mask: Tensor) -> Any:
+    return torch.where(response_mask, -advantages * log_probs, 0.0).sum()
+
+
+@reinforce_loss.wrong("Where nothing is counted you divide 0 by 0. There the loss is 0.")
+def _(log_probs: Tensor, advantages: Tensor, response_mask: Tensor) -> Any:
+    counted = torch.where(response_mask, -advantages * log_probs, 0.0)
+    return counted.sum() / response_mask.sum()
 
 
 @reinforce_loss.wrong(

@@ -120,11 +120,26 @@ def test_a_misconception_is_named_only_if_it_explains_every_case():
     assert "You squared it." not in examine(one, lambda x: x + 8).message
 
 
+def test_a_misconception_is_named_although_an_edge_was_forgotten_as_well():
+    cases = [Case("three", torch.tensor([3.0])), Case("five", torch.tensor([5.0]))]
+    one = make(lambda x: 2 * x, [*cases, Case("empty", torch.ones(0))])
+    one.wrongs.append(Wrong(lambda x: x * x, "You squared it."))
+    assert "You squared it." in examine(one, lambda x: x * x / (len(x) > 0)).message  # raises
+    nan = make(lambda x: x.nansum() * 2, [*cases, Case("NaN", torch.tensor([float("nan")]))])
+    nan.wrongs.append(Wrong(lambda x: x.nansum(), "You forgot the 2."))
+    assert "You forgot the 2." in examine(nan, lambda x: x.sum()).message
+    assert "You forgot the 2." in examine(nan, lambda x: float(x.sum())).message
+    # an error or a NaN at the first failing case is what has to be explained, not left out
+    assert "You forgot" not in examine(nan, lambda x: x.sum() * 2).message
+    assert "You squared it." not in examine(one, lambda x: x[9]).message
+
+
 def test_gradients_count():
     one = make(lambda x, y: x * y, [Case("c", torch.ones(2), torch.ones(2))], gradient_of=("x",))
     assert examine(one, lambda x, y: y * x).state == "right"
     assert examine(one, lambda x, y: x.detach() * y).state == "wrong"
-    assert examine(one, lambda x, y: x * x * y).state == "wrong"  # same value, twice the slope
+    verdict = examine(one, lambda x, y: x * x * y)  # same value, twice the slope
+    assert verdict.state == "wrong" and "the gradient of its sum by x: got" in verdict.message
 
 
 def test_a_solution_may_be_to_refuse():
