@@ -62,6 +62,15 @@ def _(responses: int, minibatch_size: int, microbatch_size: int, epochs: int) ->
     return epochs * passes, epochs * passes
 
 
+@count_steps.wrong(
+    "You cut the whole rollout into microbatches. Each minibatch is cut by itself, and what is "
+    "left over in it is a pass of its own."
+)
+def _(responses: int, minibatch_size: int, microbatch_size: int, epochs: int) -> tuple[int, int]:
+    passes = math.ceil(responses / microbatch_size)
+    return epochs * math.ceil(responses / minibatch_size), epochs * passes
+
+
 @count_steps.wrong("That is one epoch. The same rows are used again in each.")
 def _(responses: int, minibatch_size: int, microbatch_size: int, epochs: int) -> tuple[int, int]:
     full, rest = divmod(responses, minibatch_size)

@@ -137,6 +137,14 @@ def _(member_scores: Tensor, sft_member_scores: Tensor) -> Tensor:
 
 
 @sceptical_scores.wrong(
+    "The deviation is divided by N − 1, as `std` does by default. Here it is divided by N."
+)
+def _(member_scores: Tensor, sft_member_scores: Tensor) -> Tensor:
+    lowest = sft_member_scores.amin(dim=0)
+    return (member_scores.amin(dim=0) - lowest.mean()) / lowest.std()
+
+
+@sceptical_scores.wrong(
     "You standardised over the responses at hand. Then the mean of every batch is 0, however good "
     "it is, and nothing can ever improve. The yardstick is the SFT samples."
 )
