@@ -58,9 +58,9 @@ def _shortened(x: Tensor, norm: Tensor, max_norm: float) -> Tensor:
     "for all does not."
 )
 def _(first: Tensor, second: Tensor, *, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
-    norms = first.norm(), second.norm()
-    clipped = (_shortened(x, n, max_norm) for x, n in zip((first, second), norms, strict=True))
-    return (*clipped, torch.hypot(*norms))
+    one, two = first.norm(), second.norm()
+    clipped = _shortened(first, one, max_norm), _shortened(second, two, max_norm)
+    return (*clipped, torch.hypot(one, two))
 
 
 @clip_gradients.wrong(

@@ -11,7 +11,7 @@ from minirlhf.exercises.exercise import Case, Draw, exercise, question
     title="How many steps?",
     difficulty=2,
     importance=3,
-    minutes=6,
+    minutes=8,
     task="""
         A rollout has `responses` rows. Each epoch cuts them into minibatches of `minibatch_size`
         (the last may be smaller), one optimiser step each; each minibatch is cut into microbatches
@@ -84,7 +84,7 @@ question(
     title="What do four models weigh?",
     difficulty=2,
     importance=4,
-    minutes=5,
+    minutes=3,
     task="""
         Four models of N parameters each, all numbers in float32 (4 bytes). A trained model keeps
         weights, gradients and AdamW's two moments; a frozen one keeps its weights. How many bytes

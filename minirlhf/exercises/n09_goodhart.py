@@ -85,7 +85,7 @@ def _(ref_probs: Tensor, scores: Tensor, *, kl_coef: float) -> Tensor:
     title="The most sceptical of several reward models",
     difficulty=3,
     importance=4,
-    minutes=10,
+    minutes=7,
     task="""
         K reward models have scored B responses. Take the *lowest* of the K scores of each response,
         and then shift and scale, so that the same minimum has mean 0 and standard deviation 1 over
