@@ -67,12 +67,18 @@ def examine(exercise: Exercise, answer: Answer) -> Verdict:
 
 
 def _examine_value(exercise: Exercise, answer: Answer) -> Verdict:
-    if difference(answer, exercise.solution, exercise.tolerance) is None:
+    given = _plain(answer)
+    if difference(given, _plain(exercise.solution), exercise.tolerance) is None:
         return Verdict("right", "right")
     for wrong in exercise.wrongs:
-        if difference(answer, wrong.answer, exercise.tolerance) is None:
+        if difference(given, _plain(wrong.answer), exercise.tolerance) is None:
             return Verdict("wrong", wrong.message)
-    return Verdict("wrong", f"not {brief(answer)}; wanted {exercise.form}")
+    return Verdict("wrong", f"{brief(answer)} is not right. Wanted: {exercise.form}")
+
+
+def _plain(answer: Any) -> Any:
+    """Texts without blanks and capitals, which make no answer right or wrong."""
+    return "".join(answer.split()).lower() if isinstance(answer, str) else answer
 
 
 def _judged(exercise: Exercise, answer: Answer) -> Verdict:

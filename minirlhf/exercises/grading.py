@@ -145,6 +145,7 @@ def run_once(
         interrupt_on_timeout=True,
         allow_errors=True,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # the kernel's warnings say nothing of the answers
         resources={"metadata": {"path": str(folder)}},
     )
     with tempfile.TemporaryDirectory() as own, contextlib.suppress(DeadKernelError):
@@ -169,6 +170,8 @@ def verdict_of(answer: Any, check: Any) -> dict[str, str] | None:
     errors = [out for cell in (answer, check) for out in cell.outputs if out.output_type == "error"]
     if errors and (not lines or errors[0] in answer.outputs):
         message = f"{errors[0].ename}: {errors[0].evalue}"
+        if errors[0].ename == "KeyboardInterrupt":  # ours, at the time limit
+            message = f"it took longer than {SECONDS_PER_CELL} s"
         return {"state": "failed", "message": message}
     if not lines:
         return None

@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: the scale of advantages, and the loss of one step."""
+"""Exercises of notebook 08: the length of a gradient, and the loss of one step."""
 
 from collections.abc import Iterator
 
@@ -10,75 +10,88 @@ from minirlhf.exercises.exercise import Case, Draw, exercise
 
 @exercise(
     notebook="08",
-    title="Whiten",
+    title="Clip the gradient",
     difficulty=2,
-    importance=4,
-    minutes=7,
+    importance=3,
+    minutes=8,
     task="""
-        Shift and scale the counted advantages to mean 0 and variance 1: $(x - mean)/\\sqrt{var +
-        10^{-8}}$, where the variance is the mean of the squared distances (divided by n). (B, R)
-        in and out; 0 where masked; masked places may hold NaN.
+        The last thing before a step: the gradient's length is limited (`grad_clip`; this clip has
+        nothing to do with that of the ratio). The gradients of a model's weights come as
+        separate tensors, here two of any shapes. Their *norm* is the root of the sum of all their
+        squares, over both tensors together. If it is larger than `max_norm`, multiply both by the
+        one factor that makes it `max_norm`; otherwise leave them alone. Return the two, and the
+        norm as it was before.
         """,
     hints=(
-        "Mean and variance run over counted places only: a sum divided by `response_mask.sum()`.",
-        "`torch.where(response_mask, x, 0.0)` first; subtract the mean; put 0 where masked again "
-        "before you square.",
+        "One vector, of which each tensor holds a piece: how long is it?",
+        "The factor is max_norm / norm, but never more than 1.",
     ),
-    remark="`minirlhf.masked_whiten` says the same. The tiny number keeps equal advantages finite.",
+    remark="""
+        `torch.nn.utils.clip_grad_norm_` does this in place. The norm that it returns is what the
+        dashboard shows as `actor_grad_norm` and `critic_grad_norm`.
+        """,
 )
-def whitened(x: Tensor, response_mask: Tensor) -> Tensor:
-    """Mean 0 and variance 1 over counted places. Returns (B, R), 0 where masked."""
-    n = response_mask.sum().clamp(min=1)
-    mean = torch.where(response_mask, x, 0.0).sum() / n
-    centred = torch.where(response_mask, x - mean, 0.0)
-    variance = (centred**2).sum() / n
-    return centred * torch.rsqrt(variance + 1e-8)
+def clip_gradients(
+    first: Tensor, second: Tensor, *, max_norm: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both gradients, shortened together if need be, and their norm before (a scalar)."""
+    norm = (first.square().sum() + second.square().sum()).sqrt()
+    factor = torch.where(norm > max_norm, max_norm / norm, 1.0)
+    return factor * first, factor * second, norm
 
 
-@whitened.cases
+@clip_gradients.cases
 def _(draw: Draw) -> Iterator[Case]:
-    yield Case("two numbers", torch.tensor([[1.0, 3.0]]), draw.mask(2))
-    yield Case("one token", torch.tensor([[5.0]]), draw.mask(1))
-    yield Case("all alike", torch.ones(2, 3), draw.mask(3, 3))
-    x, mask = 3 * draw.normal(3, 4) + 2, draw.mask(4, 2, 0)
-    yield Case("padding", x, mask)
-    yield Case("NaN in the padding", x.where(mask, torch.nan), mask)
-    yield Case("no token", x, torch.zeros_like(mask))
+    yield Case("3 and 4", torch.tensor([3.0]), torch.tensor([4.0]), max_norm=1.0)
+    yield Case("short enough", torch.tensor([0.3, 0.0]), torch.tensor([[0.4]]), max_norm=1.0)
+    yield Case("a weight and a bias", draw.normal(4, 3), draw.normal(3), max_norm=0.5)
+    yield Case("one is small", 5 * draw.normal(3), 0.01 * draw.normal(2, 2), max_norm=1.0)
+    yield Case("no gradient at all", torch.zeros(2, 2), torch.zeros(2), max_norm=1.0)
 
 
-def _scaled(x: Tensor, mask: Tensor, *, n: Tensor, scale_n: Tensor, shift: bool = True) -> Tensor:
-    safe = torch.where(mask, x, 0.0)
-    mean = safe.sum() / n
-    centred = torch.where(mask, safe - mean, 0.0)
-    variance = (centred**2).sum() / scale_n
-    return torch.where(mask, centred if shift else safe, 0.0) * torch.rsqrt(variance + 1e-8)
+def _shortened(x: Tensor, norm: Tensor, max_norm: float) -> Tensor:
+    return torch.where(norm > max_norm, max_norm / norm, 1.0) * x
 
 
-@whitened.wrong("You divided by all places, padding included. The padding has no advantage.")
-def _(x: Tensor, response_mask: Tensor) -> Tensor:
-    everywhere = torch.tensor(x.numel())
-    return _scaled(x, response_mask, n=everywhere, scale_n=everywhere)
+@clip_gradients.wrong(
+    "You clipped each tensor by its own norm. That changes the direction of the step; one factor "
+    "for all does not."
+)
+def _(first: Tensor, second: Tensor, *, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
+    one, two = first.norm(), second.norm()
+    clipped = _shortened(first, one, max_norm), _shortened(second, two, max_norm)
+    return (*clipped, torch.hypot(one, two))
 
 
-@whitened.wrong("The variance is divided by n − 1. Here it is the plain mean of the squares.")
-def _(x: Tensor, response_mask: Tensor) -> Tensor:
-    n = response_mask.sum().clamp(min=1)
-    return _scaled(x, response_mask, n=n, scale_n=(n - 1).clamp(min=1))
+@clip_gradients.wrong(
+    "You clipped each number by itself. That changes the direction of the step; one factor for all "
+    "does not."
+)
+def _(first: Tensor, second: Tensor, *, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
+    norm = torch.hypot(first.norm(), second.norm())
+    return first.clamp(-max_norm, max_norm), second.clamp(-max_norm, max_norm), norm
 
 
-@whitened.wrong("The scale is right, but the mean is still in it.")
-def _(x: Tensor, response_mask: Tensor) -> Tensor:
-    n = response_mask.sum().clamp(min=1)
-    return _scaled(x, response_mask, n=n, scale_n=n, shift=False)
+@clip_gradients.wrong(
+    "You brought every gradient to the length max_norm. One that is shorter stays as it is, and "
+    "one that is all 0 must not become NaN."
+)
+def _(first: Tensor, second: Tensor, *, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
+    norm = torch.hypot(first.norm(), second.norm())
+    return max_norm / norm * first, max_norm / norm * second, norm
 
 
-@whitened.wrong("You divided by the variance. Divide by its root, so that the variance becomes 1.")
-def _(x: Tensor, response_mask: Tensor) -> Tensor:
-    n = response_mask.sum().clamp(min=1)
-    once = _scaled(x, response_mask, n=n, scale_n=n)
-    safe = torch.where(response_mask, x, 0.0)
-    spread = (torch.where(response_mask, safe - safe.sum() / n, 0.0) ** 2).sum() / n
-    return once * torch.rsqrt(spread + 1e-8)
+@clip_gradients.wrong("That is the square of the norm. Its root is the length.")
+def _(first: Tensor, second: Tensor, *, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
+    square = first.square().sum() + second.square().sum()
+    return _shortened(first, square, max_norm), _shortened(second, square, max_norm), square
+
+
+@clip_gradients.wrong("The norm to return is the one before clipping; afterwards it tells nothing.")
+def _(first: Tensor, second: Tensor, *, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
+    norm = torch.hypot(first.norm(), second.norm())
+    first, second = _shortened(first, norm, max_norm), _shortened(second, norm, max_norm)
+    return first, second, torch.hypot(first.norm(), second.norm())
 
 
 @exercise(

@@ -28,8 +28,8 @@ question(
         """,
     hints=(
         "Ask of each line what it needs. What does $\\hat{A}_t$ need, and what does $R_t$ need?",
-        "Five lines make the rollout: write, read, $R_t$, target and $\\hat{A}_t$, whiten. The "
-        "other five are the step: now, losses, backward, clip, step.",
+        "Five lines happen once for each rollout, before there is any gradient. Of the other five, "
+        "ask: what must exist before it can be clipped?",
     ),
     answer="dhbjfcigae",
     form="a string of ten letters",
@@ -66,7 +66,7 @@ question(
     title="Which tensors carry a gradient?",
     difficulty=2,
     importance=5,
-    minutes=5,
+    minutes=4,
     task="""
         When the two losses are computed, which of these eight tensors may carry a gradient back to
         some weights? In this order: `log_probs`, `old_log_probs`, `ref_log_probs`, `values`,

@@ -11,7 +11,7 @@ from minirlhf.exercises.exercise import Case, Draw, exercise, question
     title="How many steps?",
     difficulty=2,
     importance=3,
-    minutes=6,
+    minutes=8,
     task="""
         A rollout has `responses` rows. Each epoch cuts them into minibatches of `minibatch_size`
         (the last may be smaller), one optimiser step each; each minibatch is cut into microbatches
@@ -62,6 +62,15 @@ def _(responses: int, minibatch_size: int, microbatch_size: int, epochs: int) ->
     return epochs * passes, epochs * passes
 
 
+@count_steps.wrong(
+    "You cut the whole rollout into microbatches. Each minibatch is cut by itself, and what is "
+    "left over in it is a pass of its own."
+)
+def _(responses: int, minibatch_size: int, microbatch_size: int, epochs: int) -> tuple[int, int]:
+    passes = math.ceil(responses / microbatch_size)
+    return epochs * math.ceil(responses / minibatch_size), epochs * passes
+
+
 @count_steps.wrong("That is one epoch. The same rows are used again in each.")
 def _(responses: int, minibatch_size: int, microbatch_size: int, epochs: int) -> tuple[int, int]:
     full, rest = divmod(responses, minibatch_size)
@@ -75,7 +84,7 @@ question(
     title="What do four models weigh?",
     difficulty=2,
     importance=4,
-    minutes=5,
+    minutes=3,
     task="""
         Four models of N parameters each, all numbers in float32 (4 bytes). A trained model keeps
         weights, gradients and AdamW's two moments; a frozen one keeps its weights. How many bytes

@@ -19,12 +19,13 @@ from minirlhf.exercises.exercise import Case, Draw, exercise
         Assemble the middle of a PPO step from the package's functions. Given what was noted at the
         rollout and what the two models say now, return `torch.stack` of the Actor's and the
         Critic's loss: a tensor of two numbers. $kl_t$ is k1 of the old log-probs; the Critic's
-        target is $R_t + γV_{t+1}$; advantages are GAE's, whitened; the Critic's loss has no clip.
-        All tensors are (B, R) but `scores`, which is (B,).
+        target is $R_t + γV_{t+1}$; advantages are GAE's, whitened; the Actor's clip is the
+        default, the Critic's loss has no clip. All tensors are (B, R) but `scores`, which is (B,).
         """,
     hints=(
         "You need, in this order: `minirlhf.per_token_kl`, `per_token_rewards`, `td_target`, "
-        "`gae`, `masked_whiten`, `actor_loss`, `critic_loss`.",
+        "`gae`, `masked_whiten`, `actor_loss`, `critic_loss`. `help(minirlhf.gae)` shows how one "
+        "is called.",
         "Everything that is made before the losses uses the *old* log-probs and the *old* values.",
         "`minirlhf.gae(...)` returns advantages and returns; here only the first is needed. "
         "`critic_loss(..., value_clip_range=None)` has no clip.",
@@ -78,6 +79,7 @@ def _(draw: Draw) -> Iterator[Case]:
 def _variant(
     *tensors: Tensor, kl_coef: float, gamma: float, lam: float, live_kl: bool = False,
     live_values: bool = False, whiten: bool = True, returns_as_target: bool = False,
+    value_clip: float | None = None,
 ) -> Tensor:  # fmt: skip
     """The solution with one thing done otherwise."""
     log_probs, values, old, ref, old_values, scores, mask = tensors
@@ -91,7 +93,7 @@ def _variant(
     if returns_as_target:
         targets = returns
     actor = minirlhf.actor_loss(log_probs, old, advantages, mask)
-    critic = minirlhf.critic_loss(values, old_values, targets, mask, value_clip_range=None)
+    critic = minirlhf.critic_loss(values, old_values, targets, mask, value_clip_range=value_clip)
     return torch.stack((actor, critic))
 
 
@@ -123,3 +125,10 @@ def _(*tensors: Tensor, kl_coef: float, gamma: float, lam: float) -> Tensor:
 @two_losses.wrong("The advantages are not whitened: their scale is still that of the rewards.")
 def _(*tensors: Tensor, kl_coef: float, gamma: float, lam: float) -> Tensor:
     return _variant(*tensors, kl_coef=kl_coef, gamma=gamma, lam=lam, whiten=False)
+
+
+@two_losses.wrong(
+    "The Critic's loss is clipped, which `critic_loss` does unless it is told not to."
+)
+def _(*tensors: Tensor, kl_coef: float, gamma: float, lam: float) -> Tensor:
+    return _variant(*tensors, kl_coef=kl_coef, gamma=gamma, lam=lam, value_clip=0.2)

@@ -108,7 +108,7 @@ DIAGNOSES = [
         title=f"What is wrong in exhibit {number}?",
         difficulty={"value_one_token_late": 5, "top_k_sampling": 4}.get(bug.name, 3),
         importance=4,
-        minutes=5,
+        minutes=10 if bug.name == "value_one_token_late" else 5,
         task=(
             f"Which of the twelve bugs was switched on in exhibit {number}? Set `exhibit_{number}` "
             f"to its name. `numbers({number})` prints every metric of both runs."

@@ -85,7 +85,7 @@ def _(ref_probs: Tensor, scores: Tensor, *, kl_coef: float) -> Tensor:
     title="The most sceptical of several reward models",
     difficulty=3,
     importance=4,
-    minutes=10,
+    minutes=7,
     task="""
         K reward models have scored B responses. Take the *lowest* of the K scores of each response,
         and then shift and scale, so that the same minimum has mean 0 and standard deviation 1 over
@@ -134,6 +134,14 @@ def _(member_scores: Tensor, sft_member_scores: Tensor) -> Tensor:
 )
 def _(member_scores: Tensor, sft_member_scores: Tensor) -> Tensor:
     return member_scores.amin(dim=0)
+
+
+@sceptical_scores.wrong(
+    "The deviation is divided by N − 1, as `std` does by default. Here it is divided by N."
+)
+def _(member_scores: Tensor, sft_member_scores: Tensor) -> Tensor:
+    lowest = sft_member_scores.amin(dim=0)
+    return (member_scores.amin(dim=0) - lowest.mean()) / lowest.std()
 
 
 @sceptical_scores.wrong(

@@ -155,8 +155,9 @@ def _() -> None:
     importance=4,
     minutes=8,
     task="""
-        The same for exhibit 12. Where does a probability become a token? Try a distribution over
-        five tokens there.
+        The same for exhibit 12. A probability becomes a token in `minirlhf.generation.draw(log_pi,
+        noise)`, which gets log-probs (B, V) and, for each row, one number between 0 and 1. Try a
+        distribution over five tokens there.
         """,
     hints=(
         "Every token that has a probability must be drawn now and then.",

@@ -7,8 +7,8 @@ from minirlhf import museum
 from minirlhf.exercises.exercise import Judge
 
 HOLDS_WITH_THE_BUG = (
-    "Your proof passes with the bug switched on, too, so it proves nothing about it. "
-    "Does it call `minirlhf.…` (not a name imported before), and look where the bug acts?"
+    "Your proof passes with the bug switched on, too, so it proves nothing about it. Does it call "
+    "`minirlhf.…` (not a name imported before)?"
 )
 FAILS_WITHOUT = (
     "Your proof fails for the right code as well: it asserts something that is not so, or with too "
@@ -25,13 +25,13 @@ def proves(bug: str) -> Judge:
     Raises:
         ValueError: there is no such bug.
     """
-    museum.find(bug)
+    places = ", ".join(place.replace(":", ".") for place in museum.find(bug).replaces)
 
     def judge(proof: Callable[[], Any]) -> str | None:
         if failed(proof):
             return FAILS_WITHOUT
         with museum.switched_on(bug):
-            return None if failed(proof) else HOLDS_WITH_THE_BUG
+            return None if failed(proof) else f"{HOLDS_WITH_THE_BUG} The bug acts in {places}."
 
     return judge
 

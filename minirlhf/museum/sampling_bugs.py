@@ -18,8 +18,9 @@ K = 3
 
 def top_k_sampling(right: Wrong, log_pi: Tensor, noise: Tensor) -> Any:
     """Draw from the K likeliest tokens only."""
-    least = log_pi.topk(min(K, log_pi.shape[1])).values[:, -1:]
-    log_pi = log_pi.masked_fill(log_pi < least, -torch.inf)  # WRONG
+    likeliest = log_pi.topk(min(K, log_pi.shape[1])).indices  # exactly K, also among equals
+    unlikely = torch.ones_like(log_pi, dtype=torch.bool).scatter(1, likeliest, False)
+    log_pi = log_pi.masked_fill(unlikely, -torch.inf)  # WRONG
     # right: no such line; what is sampled from is what is scored
     return right(log_pi, noise)
 

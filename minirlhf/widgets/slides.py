@@ -159,9 +159,9 @@ def cut(caption: str) -> tuple[str, str]:
 
 def code_blocks(cell: Any, *, after_equation: bool) -> Iterator[Block]:
     """Short code below an equation, stubs of exercises, pictures, and short printed results."""
-    source = cell.source.strip()
+    source, name = cell.source.strip(), str(cell.get("id", ""))
     lines = source.count("\n") + 1
-    if lines <= CODE_LINES and (after_equation or str(cell.get("id", "")).startswith("ex-")):
+    if lines <= CODE_LINES and (after_equation or name.startswith("ex-")):
         yield Block("shown", f"<pre class='code'>{html.escape(source)}</pre>", lines + 1)
     for output in cell.outputs:
         data = output.get("data", {})
@@ -169,11 +169,12 @@ def code_blocks(cell: Any, *, after_equation: bool) -> Iterator[Block]:
             words = html.escape(data.get("text/plain", ""), quote=True)
             picture = f"<img alt='{words}' src='data:image/png;base64,{_png(data)}'>"
             yield Block("shown", picture, PICTURE)
-        elif output.get("name") == "stdout" and not str(cell.get("id", "")).startswith("ex-"):
+        elif output.get("name") == "stdout" and not name.startswith("ex-"):
             text = output.text.rstrip()
             printed = text.count("\n") + 1
             fits = printed <= CODE_LINES and max(map(len, text.splitlines()), default=0) <= 100
-            fits = fits and not (printed == 1 and "assert " in source)  # "all agree": for the notes
+            # for the notes: "all agree", and the quiz's answers
+            fits = fits and not (printed == 1 and "assert " in source) and name != "quiz-check"
             body = f"<pre>{html.escape(text)}</pre>"
             yield Block("shown" if fits else "note", body, printed + 1)
 

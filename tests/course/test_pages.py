@@ -72,7 +72,8 @@ def test_the_names_in_the_glossary_exist():
     page = (ROOT / "notebooks" / "GLOSSARY.md").read_text("utf-8")
     known = set(dir(minirlhf)) | set(Rollout.__dataclass_fields__)
     known |= {"values", "log_probs", "kl_coef", "gamma", "lam", "clip_range", "gold", "prompt"}
-    known |= {"chosen", "rejected", "exact_truth", "trainable=False", "explained_variance"}
+    known |= {"chosen", "rejected", "exact_truth", "trainable=False", "optimal_policy"}
+    known |= set(minirlhf.METRICS)
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
     names = {n for row in rows for n in re.findall(r"`([^`]+)`", row[3])} if rows else set()
     assert len(names) > 30

@@ -155,11 +155,18 @@ def test_values_and_judges():
     three = make(3.0, form="a number", wrongs=[Wrong(2.0, "One too few.")])
     assert examine(three, 3).state == "right" and examine(three, ...).state == "unanswered"
     assert examine(three, 2).message == "One too few."
-    assert "wanted a number" in examine(three, 7).message
+    assert examine(three, 7).message == "7 is not right. Wanted: a number"
     judged = make(lambda: 1, judge=lambda f: None if f() == 1 else "Not one.")
     assert examine(judged, lambda: 1).state == "right"
     assert examine(judged, lambda: 2).message == "Not one."
     assert "ZeroDivisionError" in examine(judged, lambda: 1 / 0).message
+
+
+def test_blanks_and_capitals_make_no_text_wrong():
+    order = make("bac", form="three letters", wrongs=[Wrong("abc", "Not the alphabet.")])
+    assert examine(order, "B a C").state == "right"
+    assert examine(order, "A B C").message == "Not the alphabet."
+    assert examine(order, "b-a-c").state == "wrong"
 
 
 @pytest.mark.parametrize("facts", [{"difficulty": 0}, {"importance": 6}, {"minutes": 0}])

@@ -47,6 +47,14 @@ def test_the_solution_is_right(exercise):
     assert verdict.state == "right", verdict.message
 
 
+def test_a_proof_that_proves_nothing_is_told_where_to_look():
+    def proof_6():
+        assert minirlhf.Reference  # holds whatever happens
+
+    message = examine(EXERCISES["proof_6"], proof_6).message
+    assert "The bug acts in minirlhf.rollout.collect_rollout." in message
+
+
 @pytest.mark.parametrize("name, number", SAME_ANSWER_TWICE)
 def test_a_known_wrong_answer_gets_its_own_message(name, number):
     wrong = EXERCISES[name].wrongs[number]

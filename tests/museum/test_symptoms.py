@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from minirlhf import PPOConfig, PPOTrainer, Rollout, StepRecord, museum
+from minirlhf import PPOConfig, PPOTrainer, Rollout, StepRecord, generation, museum
 from minirlhf.masks import masked
 from minirlhf.worlds.cafe import recipe
 
@@ -63,6 +63,13 @@ def the_right_run_is_healthy() -> None:
 
 
 # ----------------------------------------------------------- while the Actor writes and others read
+
+
+def test_top_k_sampling_leaves_three_tokens_also_among_equals() -> None:
+    log_pi, noise = torch.zeros(200, 5).log_softmax(dim=1), torch.linspace(0.001, 0.999, 200)
+    with museum.switched_on("top_k_sampling"):
+        assert len(set(generation.draw(log_pi, noise).tolist())) == 3
+    assert len(set(generation.draw(log_pi, noise).tolist())) == 5
 
 
 def test_top_k_sampling_makes_kl_negative_for_ever() -> None:

@@ -104,6 +104,12 @@ def test_answers_of_the_quiz_are_notes(deal):
     assert "Because." in slide.notes[-1].body
 
 
+def test_what_the_quiz_check_prints_is_for_the_notes(deal):
+    cell = new_code_cell("print(1)", id="quiz-check", outputs=[printed("1: twelve\n2: four\n")])
+    (slide,) = deal(new_markdown_cell("### Quiz\n\n**1.** Why?"), cell)
+    assert "twelve" not in text_of(slide) and "twelve" in slide.notes[0].body
+
+
 def test_a_full_slide_goes_on_under_the_same_heading():
     slides = []
     place(slides, Block("heading", "<h2>H</h2>"))
