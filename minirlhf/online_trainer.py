@@ -97,6 +97,8 @@ class OnlineTrainer(Trainer):
                 check_lora_rank(config, role)
                 check_lengths(role.model, self._prompt_ids, config.max_response_tokens)
                 set_checkpointing(role, config.gradient_checkpointing)
+        if config.offload and here().sharded:
+            raise ValueError("offload is for whole models; with FSDP leave it out")
         if config.offload:
             for frozen in (reference, reward_model):
                 wait_on_cpu(frozen, beside=[actor, *([critic] if critic else [])])

@@ -20,6 +20,7 @@ from minirlhf.backbone import autocast
 from minirlhf.batch import Prompts, StepRecord
 from minirlhf.kl import per_token_kl
 from minirlhf.monte_carlo import MonteCarloValues
+from minirlhf.offload import visiting
 from minirlhf.ppo_trainer import PPOTrainer
 from minirlhf.rewards import per_token_rewards
 from minirlhf.worlds.exact.truth import Truth
@@ -66,8 +67,10 @@ def read_values(
     mask = mask.to(actor.device)
     with autocast(actor.device, config.precision):
         log_probs = actor.log_probs(x, ids, temperature=config.temperature)
-        ref_log_probs = trainer.reference.log_probs(x, ids, temperature=config.temperature)
-        scores = trainer.reward_model.scores(x, ids, mask)
+        with visiting(trainer.reference, trainer.actor.device):
+            ref_log_probs = trainer.reference.log_probs(x, ids, temperature=config.temperature)
+        with visiting(trainer.reward_model, trainer.actor.device):
+            scores = trainer.reward_model.scores(x, ids, mask)
         values = trainer.critic.values(x, ids)
     last = (mask.sum(dim=1) - 1).clamp(min=0)[:, None]
     ended = ids.gather(1, last)[:, 0] == actor.tokenizer.eos_token_id
