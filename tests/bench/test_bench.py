@@ -15,7 +15,8 @@ import typer
 from typer.testing import CliRunner
 
 from minirlhf.bench import machine
-from minirlhf.bench.measure import PHASES, measure
+from minirlhf.bench.compare import PHASES
+from minirlhf.bench.measure import measure
 from minirlhf.bench.repaint import repaint
 from minirlhf.cli.bench import bench
 from minirlhf.config import PPOConfig
