@@ -64,8 +64,10 @@ class TRLPeer:
         self.name, self.watch = name, Stopwatch(trainer.actor.device)
         self.marks: dict[str, float] = {}  # when the iteration, its training and that's end were
         low = name == "trl-bf16"
-        roles = (trainer.actor, trainer.reference, trainer.reward_model, trainer.critic)
-        models = [copy.deepcopy(role.model) for role in roles]
+        roles = (trainer.actor, trainer.critic, trainer.reference, trainer.reward_model)
+        models = [role.model for role in roles]
+        # what is never trained may be one and the same
+        models = [m if i > 1 and not low else copy.deepcopy(m) for i, m in enumerate(models)]
         if low:
             models = [model.to(torch.bfloat16) for model in models]
         tokenizer = copy.deepcopy(trainer.actor.tokenizer)
@@ -80,9 +82,9 @@ class TRLPeer:
                 args=settings(ppo, trainer, iterations, self.folder.name),
                 processing_class=tokenizer,
                 model=models[0],
-                ref_model=models[1],
-                reward_model=models[2],
-                value_model=models[3],
+                value_model=models[1],
+                ref_model=models[2],
+                reward_model=models[3],
                 train_dataset=importlib.import_module("datasets").Dataset.from_dict(rows),
             )
         self.trainer.remove_callback(PrinterCallback)

@@ -27,8 +27,8 @@ class PlainGPT2(PlainModel):
     """The trunk of a GPT-2 and the head on it, as bare tensors.
 
     Args:
-        model: a GPT-2 language model or sequence classifier; its weights are copied.
-        trained: True = the copies ask for gradients.
+        model: a GPT-2 language model or sequence classifier; its weights are copied if trained.
+        trained: True = the weights are copies that ask for gradients.
 
     Raises:
         ValueError: not a GPT-2 shape, or one with options that are not written out here.
@@ -37,10 +37,12 @@ class PlainGPT2(PlainModel):
     def __init__(self, model: PreTrainedModel, *, trained: bool) -> None:
         check_gpt2(model)
         state = {
-            name.removeprefix("transformer."): tensor.detach().clone().requires_grad_(trained)
+            name.removeprefix("transformer."): tensor.detach()
             for name, tensor in model.state_dict().items()
             if not (name == "lm_head.weight" and model.config.tie_word_embeddings)
         }
+        if trained:
+            state = {name: tensor.clone().requires_grad_() for name, tensor in state.items()}
         self.heads = self.kv_heads = int(model.config.n_head)
         self.head_size = int(model.config.n_embd) // self.heads
         self.epsilon = float(model.config.layer_norm_epsilon)

@@ -24,8 +24,8 @@ class PlainLlama(PlainModel):
     """The trunk of a Llama or Qwen2 and the head on it, as bare tensors.
 
     Args:
-        model: a language model or sequence classifier; its weights are copied.
-        trained: True = the copies ask for gradients.
+        model: a language model or sequence classifier; its weights are copied if trained.
+        trained: True = the weights are copies that ask for gradients.
 
     Raises:
         ValueError: another family, or options that are not written out here.
@@ -37,13 +37,16 @@ class PlainLlama(PlainModel):
 
         def copied(*names: str) -> Tensor:
             """Weights one below the other, as one of ours."""
-            weight = torch.cat([state[name].detach() for name in names])
-            return weight.requires_grad_(trained)
+            weights = [state[name].detach() for name in names]
+            if len(weights) == 1 and not trained:
+                return weights[0]  # the model's own memory
+            return torch.cat(weights).requires_grad_(trained)
 
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = int(getattr(config, "head_dim", 0) or config.hidden_size // self.heads)
         self.epsilon = float(config.rms_norm_eps)
         self.frequencies = frequencies(model)
+        self.padding = config.pad_token_id  # as an input, this token's row gets no gradient
         self.tokens = copied("model.embed_tokens.weight")
         self.blocks = []
         for i in range(config.num_hidden_layers):
@@ -73,7 +76,7 @@ class PlainLlama(PlainModel):
         self, ids: Tensor, positions: Tensor, bias: Tensor, cache: Cache | None = None
     ) -> Tensor:
         """See `PlainModel`."""
-        x = F.embedding(ids, self.tokens).flatten(0, 1)
+        x = F.embedding(ids, self.tokens, self.padding).flatten(0, 1)
         angles = positions[..., None, None] * self.frequencies
         turn = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         for layer, (norm, to_qkv, to_out, norm_2, to_wide, to_narrow, *more) in enumerate(

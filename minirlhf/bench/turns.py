@@ -52,6 +52,9 @@ def run_floor(floor: Floor, trainer: PPOTrainer, step: int, watch: Stopwatch) ->
 
 
 def drop_models(trainer: PPOTrainer) -> None:
-    """Give the memory of our four models back, where only settings and prompts are still wanted."""
-    for role in (trainer.actor, trainer.reference, trainer.critic, trainer.reward_model):
+    """Give our Actor's and Critic's memory back, where only settings and prompts are wanted.
+
+    The frozen ones stay: a peer or the floor may read the same memory.
+    """
+    for role in (trainer.actor, trainer.critic):
         role.to(torch.device("meta"))

@@ -119,22 +119,24 @@ def test_the_floors_lessons_are_ours(critic_target):
     [("gpt2", {}), ("gpt2", {"minibatch_size": 4, "temperature": 0.8}), ("qwen2", {})],
 )
 def test_an_iteration_of_the_floor_leaves_our_weights(folders, family, settings):
-    # the floor clips no gradient; float64, because AdamW's first steps magnify rounding
-    trainer = make_trainer(folders[family], torch.float64, grad_clip=1e9, **settings)
+    # the floor clips no gradient; float64, because AdamW's first steps magnify rounding, but for
+    # Qwen2, which rounds to float32 inside whatever its weights are
+    dtype, near = (torch.float64, 1e-4) if family == "gpt2" else (torch.float32, 2e-2)
+    trainer = make_trainer(folders[family], dtype, grad_clip=1e9, **settings)
     floor, watch = Floor(trainer), Stopwatch(CPU)
-    before = [weight.detach().clone() for weight in floor.actor.parameters]
+    pairs = [(trainer.actor, floor.actor), (trainer.critic, floor.critic)]
+    before = [[w.detach().clone() for w in bare.parameters] for _, bare in pairs]
     watch_parts(trainer, watch)
     for step in range(2):
         ours, _ = run_ours(trainer, watch)
         tokens, _ = run_floor(floor, trainer, step, watch)
         assert torch.equal(tokens, ours)
-    for role, bare in ((trainer.actor, floor.actor), (trainer.critic, floor.critic)):
+    for (role, bare), old in zip(pairs, before, strict=True):
         ours = plain(role.model, trained=False).parameters  # some matrices stand in one there
         assert sum(w.numel() for w in ours) == sum(p.numel() for p in role.model.parameters())
-        for theirs, weight in zip(bare.parameters, ours, strict=True):
-            torch.testing.assert_close(theirs, weight, rtol=0, atol=1e-6)
-    moved = [(a - b).abs().max() for a, b in zip(before, floor.actor.parameters, strict=True)]
-    assert min(moved) > 0.0 and max(moved) > 1e-4
+        for theirs, weight, first in zip(bare.parameters, ours, old, strict=True):
+            moved = (weight - first).norm()
+            assert moved > 0.0 and (theirs - weight).norm() < near * moved
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen2"])
