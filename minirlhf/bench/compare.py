@@ -26,16 +26,21 @@ def compare(seconds: Seconds, tokens: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name in seconds:
         prefix = {"ours": "", "floor": "floor_"}.get(name, name + "_")
-        result[prefix + "seconds"] = medians[name]
+        result[prefix + "seconds"] = {phase: medians[name][phase] for phase in PHASES}
+        result[prefix + "cpu_seconds"] = medians[name]["cpu"]
         result[prefix + "runs_seconds"] = [run["total"] for run in seconds[name]]
         result[prefix + "tokens_per_second"] = tokens / medians[name]["total"]
+        result[prefix + "decode_tokens_per_second"] = tokens / medians[name]["generate"]
         if name != "ours":
             ratio = {p: ours[p] / medians[name][p] for p in PHASES if p != "other"}
             result["ratio" if name == "floor" else prefix + "ratio"] = ratio
             result["ratio_to_" + name] = ratio["total"]
+            # what the processors did: the same on a busy machine, but of little use with a GPU
+            result["cpu_ratio_to_" + name] = ours["cpu"] / medians[name]["cpu"]
     result["ratio_of_fastest"] = fastest["ours"] / fastest["floor"]
     if "garbage" in medians.get("trl", {}):
         # Python's collector looks through every object of the process, ours too
+        result["trl_garbage_seconds"] = medians["trl"]["garbage"]
         alone = median(run["total"] - run["garbage"] for run in seconds["trl"])
         result["ratio_to_trl_without_garbage"] = ours["total"] / alone
     return result

@@ -23,6 +23,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        **({} if device.type == "cpu" else {"cuda": torch.version.cuda}),
     }
 
 

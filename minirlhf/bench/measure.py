@@ -4,6 +4,7 @@ All do exactly the same number of tokens: the end of text is a token that the mo
 for, so every response runs to its full length. Ours and the floor do the very same tokens.
 """
 
+import datetime
 from typing import Any
 
 import torch
@@ -81,6 +82,7 @@ def measure(
         **against_limits(trainer, seconds),
         **({} if rival is None else rival.describe()),
         "load_after": machine.load(),
+        "date": datetime.date.today().isoformat(),
         "model": model,
         "runs": runs,
         "prompt_tokens": prompt_tokens,

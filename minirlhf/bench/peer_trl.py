@@ -27,6 +27,7 @@ import copy
 import gc
 import importlib
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -99,8 +100,8 @@ class TRLPeer:
             between: called with 0, 1, … after each iteration; its time is not counted.
 
         Returns:
-            Seconds of each iteration: those of `minirlhf.bench.compare.PHASES`, and "garbage",
-            what Python's collector took ("other" holds it).
+            Seconds of each iteration: those of `minirlhf.bench.compare.PHASES`; "garbage", what
+            Python's collector took ("other" holds it); "cpu", what all threads computed.
         """
         self.seconds: list[dict[str, float]] = []
         self.between = between
@@ -117,6 +118,7 @@ class TRLPeer:
         """The clock of an iteration starts."""
         self.watch.seconds = {"garbage": 0.0}
         self.marks = {"start": self.watch.now()}
+        self.cpu = time.process_time()
 
     def mark(self, name: str) -> None:
         """Note when something happened first."""
@@ -124,15 +126,16 @@ class TRLPeer:
             self.marks[name] = self.watch.now()
 
     def garbage(self, phase: str, _: dict[str, int]) -> None:
-        """Python's collector starts or stops."""
+        """Python's collector starts or stops; nothing here may touch the device."""
         if phase == "start":
-            self.collecting = self.watch.now()
+            self.collecting = time.perf_counter()
         else:
-            self.watch.seconds["garbage"] += self.watch.now() - self.collecting
+            self.watch.seconds["garbage"] += time.perf_counter() - self.collecting
 
     def end(self) -> None:
         """An iteration is over: note its times, let the others run, start again."""
-        self.seconds.append(phases(self.marks, self.watch.now(), self.watch.seconds))
+        found = phases(self.marks, self.watch.now(), self.watch.seconds)
+        self.seconds.append(found | {"cpu": time.process_time() - self.cpu})
         self.between(len(self.seconds) - 1)
         self.begin()
 

@@ -37,7 +37,7 @@ class PlainLlama(PlainModel):
 
         def copied(*names: str) -> Tensor:
             """Weights one below the other, as one of ours."""
-            weights = [state[name].detach() for name in names]
+            weights: list[Tensor] = [state[name].detach() for name in names]
             if len(weights) == 1 and not trained:
                 return weights[0]  # the model's own memory
             return torch.cat(weights).requires_grad_(trained)

@@ -38,6 +38,7 @@ def facts(result: dict[str, Any]) -> str:
         f"tokens/s      {result['tokens_per_second']:,.0f}, "
         f"floor {result['floor_tokens_per_second']:,.0f} (response tokens)",
         f"fastest runs  ours / floor {result['ratio_of_fastest']:.2f}, of {result['runs']} each",
+        f"CPU time      {cpu_ratios(result)}, which a busy machine hardly changes",
         "peak memory   " + ("unknown here" if memory is None else f"{memory:,.0f} MiB"),
         *limits(result),
         *about_peer(result),
@@ -54,6 +55,14 @@ def facts(result: dict[str, Any]) -> str:
         busy = "  (busy: expect noise)" if load > 1.0 else ""
         lines.append(f"load before   {load:.1f}{busy}, after {result['load_after']:.1f}")
     return "\n".join(lines)
+
+
+def cpu_ratios(result: dict[str, Any]) -> str:
+    """The ratios of what the processors computed."""
+    names = {"floor": "floor", "trl": result.get("peer")}
+    return ", ".join(
+        f"ours / {name} {result['cpu_ratio_to_' + key]:.2f}" for key, name in names.items() if name
+    )
 
 
 def limits(result: dict[str, Any]) -> list[str]:
@@ -87,6 +96,6 @@ def about_peer(result: dict[str, Any]) -> list[str]:
     return [
         f"alone         {', '.join(alone)} MiB at most, each in its own process"
         + (f" ({held:,.0f} before any model)" if held else ""),
-        f"TRL {result['trl']:<10}collects garbage for {1e3 * result['trl_seconds']['garbage']:.0f} "
+        f"TRL {result['trl']:<10}collects garbage for {1e3 * result['trl_garbage_seconds']:.0f} "
         f"ms; without that, ours / TRL {result['ratio_to_trl_without_garbage']:.2f}",
     ]

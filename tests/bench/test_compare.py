@@ -8,7 +8,8 @@ from minirlhf.bench.compare import compare
 def run(total, garbage=None):
     """Half of it learning, a quarter writing, the rest reading."""
     parts = {"generate": total / 4, "score": total / 4, "train": total / 2, "other": 0.0}
-    return parts | {"total": total} | ({} if garbage is None else {"garbage": garbage})
+    parts |= {"total": total, "cpu": 2 * total}
+    return parts | ({} if garbage is None else {"garbage": garbage})
 
 
 def test_ratios_are_ours_over_theirs():
@@ -22,7 +23,8 @@ def test_ratios_are_ours_over_theirs():
     )
     assert found["ratio_to_floor"] == 2.0 and found["ratio_to_trl"] == 0.5
     assert found["ratio"]["train"] == 2.0 and found["trl_ratio"]["generate"] == 0.5
-    assert found["seconds"]["train"] == 2.0 and found["trl_seconds"]["garbage"] == 1.0
+    assert found["seconds"]["train"] == 2.0 and found["trl_garbage_seconds"] == 1.0
+    assert found["cpu_seconds"] == 8.0 and found["cpu_ratio_to_floor"] == 2.0
     assert found["ratio_of_fastest"] == 2.0
     assert found["ratio_to_trl_without_garbage"] == 4.0 / 8.0  # medians of 8, 8 and 1
     assert found["tokens_per_second"] == 10.0 and found["trl_tokens_per_second"] == 5.0
