@@ -92,11 +92,18 @@ pictures:           widgets.curves widgets.four_models widgets.frontier widgets.
                     widgets.training_monitor widgets.preference_labeler
                     widgets.predict widgets.memory_planner widgets.ensembles
                     widgets
-bench, parts:       bench bench.stopwatch bench.plain_gpt2 bench.machine bench.browser
-                    bench.floor
+bench, parts:       bench bench.stopwatch bench.attention bench.machine bench.browser bench.compare
+                    bench.work
+                    bench.plain_model bench.limits
+                    bench.plain_gpt2 bench.plain_llama bench.decode
+                    bench.decode_graph
+                    bench.floor bench.models
+                    bench.turns bench.trl_setup
+                    bench.peer_trl
+                    bench.peak
                     bench.measure
                     bench.repaint
-command line, parts: cli.show cli.options cli.errors
+command line, parts: cli.show cli.options cli.errors cli.bench_report
                     cli.four_models cli.runs cli.data
                     cli.online_models
 commands:           cli.bench cli.cafe cli.chat cli.classroom cli.demo cli.doctor cli.ensembles
@@ -201,7 +208,7 @@ THIRD_PARTY = {
         "nbconvert",
         "nbformat",
     },
-    "bench": {"torch", "transformers", "playwright"},
+    "bench": {"torch", "transformers", "playwright", "tokenizers"},
     "exercises": {"torch", "filelock", "nbclient", "nbformat"},
     "cli": {"torch", "transformers", "safetensors", "typer", "rich"},
 }
@@ -244,7 +251,7 @@ def test_nothing_prints_and_nothing_is_pickled(name: str) -> None:
 
 
 # fresh models get their weights from transformers, under a seed that is put back afterwards
-MAKE_WEIGHTS = ("worlds.cafe.recipe", "worlds.exact.models")
+MAKE_WEIGHTS = ("worlds.cafe.recipe", "worlds.exact.models", "bench.models")
 
 
 def test_no_generator_is_shared() -> None:

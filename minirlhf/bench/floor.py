@@ -1,10 +1,10 @@
 """The floor: one PPO iteration with nothing but the work that cannot be avoided.
 
-Same weights, same prompts, same noise, same tokens as ours, on a hand-written GPT-2: decoding over
-a cache whose memory is taken once; one forward pass for each role; forward, backward and a fused
-AdamW step for each minibatch of each epoch, Actor and Critic. Left out is what makes a trainer
-usable: checks, metrics, gradient clipping, masks (every response has its full length), models other
-than GPT-2.
+Same weights, same prompts, same noise, same tokens as ours, on a GPT-2, Llama or Qwen2 written by
+hand: decoding over a cache whose memory is taken once, on a GPU as one captured graph; one forward
+pass for each role; forward, backward and a fused AdamW step for each minibatch of each epoch, Actor
+and Critic. Left out is what makes a trainer usable: checks, metrics, gradient clipping, masks
+(every response has its full length), every other model.
 """
 
 from collections.abc import Iterator
@@ -13,20 +13,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
-from minirlhf.bench.plain_gpt2 import PlainGPT2, attention_bias
+from minirlhf.bench.decode import Texts, write
+from minirlhf.bench.decode_graph import DecodeGraph
+from minirlhf.bench.plain_gpt2 import PlainGPT2
+from minirlhf.bench.plain_llama import FAMILIES, PlainLlama
+from minirlhf.bench.plain_model import PlainModel
 from minirlhf.bench.stopwatch import Stopwatch
 from minirlhf.masks import at_least_float32
 from minirlhf.noise import MINIBATCH_ORDER, permutation
 from minirlhf.ppo_trainer import PPOTrainer
-
-
-class Texts(NamedTuple):
-    """Prompts with room for their responses, and what the models need to read them."""
-
-    ids: Tensor  # (B, P+R) int
-    positions: Tensor  # (B, P+R) int
-    bias: Tensor  # (B, 1, P+R, P+R), added to attention scores
 
 
 class Lessons(NamedTuple):
@@ -43,17 +40,21 @@ class Floor:
 
     Args:
         trainer: ours; weights and settings are copied from it.
+        fixed_shapes: decode as a CUDA graph needs it; None = on a GPU.
 
     Raises:
-        ValueError: a role is not a plain GPT-2.
+        ValueError: a role is not a plain GPT-2, Llama or Qwen2.
     """
 
-    def __init__(self, trainer: PPOTrainer) -> None:
+    def __init__(self, trainer: PPOTrainer, *, fixed_shapes: bool | None = None) -> None:
         self.config = trainer.config
-        self.actor = PlainGPT2(trainer.actor.model, trained=True)
-        self.critic = PlainGPT2(trainer.critic.model, trained=True)
-        self.reference = PlainGPT2(trainer.reference.model, trained=False)
-        self.reward_model = PlainGPT2(trainer.reward_model.model, trained=False)
+        self.actor = plain(trainer.actor.model, trained=True)
+        self.critic = plain(trainer.critic.model, trained=True)
+        self.reference = plain(trainer.reference.model, trained=False)
+        self.reward_model = plain(trainer.reward_model.model, trained=False)
+        on_gpu = self.actor.tokens.is_cuda
+        self.fixed_shapes = on_gpu if fixed_shapes is None else fixed_shapes
+        self.decode_graph: DecodeGraph | None = None
         self.score_shift = trainer.reward_model.score_shift
         rates = {self.actor: self.config.actor_lr, self.critic: self.config.critic_lr}
         self.optimizers = [
@@ -93,27 +94,32 @@ class Floor:
         # one context never outlives a step: it keeps bfloat16 copies of the weights
         return torch.autocast(self.actor.tokens.device.type, torch.bfloat16, enabled=bfloat16)
 
-    @torch.no_grad()
     def generate(self, prompt_ids: Tensor, prompt_mask: Tensor, noise: Tensor) -> Texts:
         """Sample R tokens after each prompt."""
-        model, (rows, response) = self.actor, noise.shape
-        slots = prompt_ids.shape[1] + response
-        ids = F.pad(prompt_ids, (0, response))
-        positions = (F.pad(prompt_mask, (0, response), value=True).cumsum(1) - 1).clamp_(min=0)
-        bias = attention_bias(prompt_mask, slots, model.tokens.dtype)
-        cache = model.new_cache(rows, slots - 1)
-        start = 0
-        for stop in range(prompt_ids.shape[1], slots):
-            now = slice(start, stop)
-            hidden = model.hidden_states(
-                ids[:, now], positions[:, now], bias[:, :, now, :stop], cache
+        if not self.fixed_shapes:
+            return write(self.actor, prompt_ids, prompt_mask, noise, self.config.temperature)
+        (rows, response), prompt = noise.shape, prompt_ids.shape[1]
+        graph = self.decode_graph
+        if graph is None or graph.texts.ids.shape != (rows, prompt + response):
+            bfloat16 = self.config.precision == "bfloat16"
+            graph = self.decode_graph = DecodeGraph(
+                self.actor,
+                rows=rows,
+                prompt=prompt,
+                response=response,
+                temperature=self.config.temperature,
+                dtype=torch.bfloat16 if bfloat16 else self.actor.tokens.dtype,
             )
-            logits = model.read(hidden[:, -1:]).double() / self.config.temperature
-            chances = logits.softmax(dim=-1).cumsum(dim=-1)
-            threshold = noise[:, stop - slots, None] * chances[:, -1:]
-            ids[:, stop] = torch.searchsorted(chances, threshold, right=True)[:, 0]
-            start = stop
-        return Texts(ids, positions, bias)
+        return graph.write(prompt_ids, prompt_mask, noise)
+
+    @property
+    def decoding(self) -> str:
+        """How tokens were written, for the report."""
+        if self.decode_graph is None:
+            return "plain"
+        if self.decode_graph.captured:
+            return "CUDA graph"
+        return f"fixed shapes, no CUDA graph {self.decode_graph.refused}".strip()
 
     @torch.no_grad()
     def score(self, texts: Texts, response: int) -> Lessons:
@@ -161,7 +167,7 @@ class Floor:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    def log_probs(self, model: PlainGPT2, texts: Texts, response: int) -> Tensor:
+    def log_probs(self, model: PlainModel, texts: Texts, response: int) -> Tensor:
         """(B, R) nats: log-prob of each response token; the last one is never an input."""
         hidden = self.before_each_token(model, texts, response)
         logits = at_least_float32(model.read(hidden))
@@ -176,7 +182,7 @@ class Floor:
         values = self.critic.read(hidden).view(len(hidden), response)
         return at_least_float32(values) - self.score_shift
 
-    def before_each_token(self, model: PlainGPT2, texts: Texts, response: int) -> Tensor:
+    def before_each_token(self, model: PlainModel, texts: Texts, response: int) -> Tensor:
         """(B, R, C): what the trunk knows before each response token."""
         ids, positions, bias = texts
         hidden = model.hidden_states(ids[:, :-1], positions[:, :-1], bias[:, :, :-1, :-1])
@@ -191,3 +197,20 @@ class Floor:
             else:
                 order = permutation(n, self.config.seed, MINIBATCH_ORDER, step, epoch)
                 yield from torch.tensor(order, device=self.actor.tokens.device).split(size)
+
+
+def plain(model: PreTrainedModel, *, trained: bool) -> PlainModel:
+    """A model written by hand, with the weights of this one.
+
+    Raises:
+        ValueError: none is written for its family.
+    """
+    family = model.config.model_type
+    if family == "gpt2":
+        return PlainGPT2(model, trained=trained)
+    if family in FAMILIES:
+        return PlainLlama(model, trained=trained)
+    raise ValueError(
+        f"the floor is written for gpt2, {', '.join(FAMILIES)}; got a {family} model; "
+        "run the bench on one of those"
+    )

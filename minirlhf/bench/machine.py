@@ -1,5 +1,6 @@
 """What a time was measured on: without it, seconds mean nothing."""
 
+import contextlib
 import os
 import platform
 import sys
@@ -22,6 +23,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
+        **({} if device.type == "cpu" else {"cuda": torch.version.cuda}),
     }
 
 
@@ -51,6 +53,28 @@ def peak_memory_mib(device: torch.device) -> float | None:
         import resource
     except ImportError:  # Windows
         return None
+    status = _status()
+    if "VmHWM" in status:  # `getrusage` may show what the parent process held
+        return status["VmHWM"] / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # kibibytes on Linux, bytes on a Mac
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_memory_mib` begin anew, where the system allows it (a GPU, Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _status() -> dict[str, int]:
+    """What Linux tells of this process, KiB; nothing elsewhere."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in lines if line.endswith(" kB"))
+    return {name: int(value.split()[0]) for name, value in pairs}

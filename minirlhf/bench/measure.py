@@ -1,78 +1,89 @@
-"""Our PPO iteration and the floor, timed in turn in one process, on the same work.
+"""Our PPO iteration, the floor and a peer, timed in turn in one process, on the same work.
 
-Both do exactly the same tokens: the end of text is a token that the model has no output for, so
-every response runs to its full length.
+All do exactly the same number of tokens: the end of text is a token that the model has no output
+for, so every response runs to its full length. Ours and the floor do the very same tokens.
 """
 
-from statistics import median
+import datetime
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from minirlhf.backbone import pick_device
+from minirlhf.backbone import autocast, pick_device
 from minirlhf.bench import machine
+from minirlhf.bench.compare import Seconds, compare, middle
 from minirlhf.bench.floor import Floor
+from minirlhf.bench.limits import kernels_per_step, launch_share, machine_limits
+from minirlhf.bench.models import CAFE, new_trainer
+from minirlhf.bench.peak import Work, peak_alone
+from minirlhf.bench.peer_trl import TRLPeer
 from minirlhf.bench.stopwatch import Stopwatch
+from minirlhf.bench.trl_setup import check_name, load_trl
+from minirlhf.bench.turns import run_floor, run_ours, watch_parts
+from minirlhf.bench.work import decode_bytes, shares, sizes_of, train_flops
 from minirlhf.config import PPOConfig
-from minirlhf.critic import Critic
-from minirlhf.data import batch_rows, encode_prompts, pad_prompts
-from minirlhf.noise import SAMPLING, uniform_noise
+from minirlhf.data import encode_prompts, pad_prompts
 from minirlhf.ppo_trainer import PPOTrainer
-from minirlhf.reference import Reference
-from minirlhf.reward_model import RewardModel
-from minirlhf.worlds.cafe import VOCABULARY, recipe
 
-PHASES = ("generate", "score", "train", "other", "total")
 WARM_UP = 2  # iterations of each before the clock counts
-NEVER_DRAWN = "<never drawn>"  # the end of text here
 SETTINGS = ("batch_size", "minibatch_size", "ppo_epochs", "precision", "seed")
-
-Run = tuple[Tensor, dict[str, float]]  # the tokens (B, R), and seconds by phase
 
 
 def measure(
-    config: PPOConfig, *, prompt_tokens: int = 7, runs: int = 9, device: str | None = None
+    config: PPOConfig,
+    *,
+    model: str = CAFE,
+    peer: str | None = None,
+    prompt_tokens: int = 7,
+    runs: int = 9,
+    device: str | None = None,
 ) -> dict[str, Any]:
-    """Time our iteration and the floor on the café's shape.
+    """Time our iteration, the floor and a peer.
 
     Args:
         config: sizes, epochs, precision and seed are read.
+        model: a shape's name, a folder or a name on the Hub; see `minirlhf.bench.models`.
+        peer: one of PEERS, or None.
         prompt_tokens: longest prompt; lengths run from half of it to all of it.
         runs: timed iterations of each; medians are reported.
         device: None = the GPU when there is one.
 
     Returns:
-        Plain JSON values: `ratio_to_floor` (ours over the floor's seconds), the phases of both,
-        tokens per second, memory, and what all this was measured on.
+        Plain JSON values: `ratio_to_floor` and `ratio_to_trl` (our seconds over theirs; below 1
+        we are faster), the phases of each, tokens per second, shares of the machine's limits,
+        memory, and what all this was measured on.
 
     Raises:
-        ValueError: a size is not positive, or prompt and response exceed the model's context.
+        ValueError: a size is not positive, prompt and response exceed the model's context, there
+            is no such model, or the peer is not installed.
     """
     for name, size in {"prompt_tokens": prompt_tokens, "runs": runs}.items():
         if size < 1:
             raise ValueError(f"{name} must be a whole number ≥ 1, got {size}")
+    if peer is not None:
+        check_name(peer)
+        load_trl()  # says so before the work if it is not there
     where = pick_device(device)
-    before = {"load": machine.load(), "memory_before_mib": machine.peak_memory_mib(where)}
-    trainer = new_trainer(config, prompt_tokens, where)
+    found: dict[str, Any] = {"load": machine.load()}
+    found["memory_before_mib"] = machine.peak_memory_mib(where)
+    if peer is not None:  # before this process holds any model
+        work = Work(config, model, prompt_tokens, str(where))
+        found["memory_alone_mib"] = {
+            program: peak_alone(program, work) for program in ("ours", "floor", peer)
+        }
+    trainer = new_trainer(config, prompt_tokens, where, model)
+    rival = None if peer is None else TRLPeer(trainer, peer, WARM_UP + runs)
     floor = Floor(trainer)  # copies the weights before ours moves them
-    watch = Stopwatch(where)
-    watch_parts(trainer, watch)
-    our_tokens = [run_ours(trainer, watch)[0] for _ in range(WARM_UP)]
-    memory = machine.peak_memory_mib(where)
-    floor_tokens = [run_floor(floor, trainer, step, watch)[0] for step in range(WARM_UP)]
-    pairs = [
-        (run_ours(trainer, watch)[1], run_floor(floor, trainer, WARM_UP + i, watch)[1])
-        for i in range(runs)
-    ]
-    result = compare([ours for ours, _ in pairs], [least for _, least in pairs])
+    seconds, more = take_turns(trainer, floor, rival, runs)
     return {
-        **result,
-        "tokens_per_second": our_tokens[0].numel() / result["seconds"]["total"],
-        "floor_tokens_per_second": our_tokens[0].numel() / result["floor_seconds"]["total"],
-        "tokens_equal": float((our_tokens[0] == floor_tokens[0]).double().mean()),
-        "peak_memory_mib": memory,
-        **before,
+        **compare(seconds, more["tokens"]),
+        **found,
+        **more,
+        **against_limits(trainer, seconds),
+        **({} if rival is None else rival.describe()),
+        "load_after": machine.load(),
+        "date": datetime.date.today().isoformat(),
+        "model": model,
         "runs": runs,
         "prompt_tokens": prompt_tokens,
         "response_tokens": config.max_response_tokens,
@@ -81,81 +92,87 @@ def measure(
     }
 
 
-def new_trainer(config: PPOConfig, prompt_tokens: int, device: torch.device) -> PPOTrainer:
-    """The four roles in the café's shape with random weights; no response of theirs ever ends."""
-    actor = recipe.new_actor(seed=config.seed, device=device)
-    # the model has no output for this new token, so it is never sampled
-    actor.tokenizer.add_special_tokens({"eos_token": NEVER_DRAWN})
-    reward_model = RewardModel.from_actor(actor, seed=config.seed)
-    words = VOCABULARY[3:]  # without <pad>, <eos> and <unk>
-    shortest = (prompt_tokens + 1) // 2
-    lengths = [prompt_tokens - i % (prompt_tokens - shortest + 1) for i in range(config.batch_size)]
-    prompts = [
-        " ".join(words[(7 * row + i) % len(words)] for i in range(length))
-        for row, length in enumerate(lengths)
-    ]
-    return PPOTrainer(
-        actor,
-        Reference.from_actor(actor),
-        Critic.from_reward_model(reward_model),
-        reward_model,
-        prompts,
-        config,
-    )
+def take_turns(
+    trainer: PPOTrainer, floor: Floor, rival: TRLPeer | None, runs: int
+) -> tuple[Seconds, dict[str, Any]]:
+    """Warm all up, then run them one after the other, again and again.
 
+    Returns:
+        Seconds of each run of "ours", "floor" and "trl", and what the warm-up showed.
+    """
+    device = trainer.actor.device
+    watch = Stopwatch(device)
+    watch_parts(trainer, watch)
+    our_tokens = [run_ours(trainer, watch)[0] for _ in range(WARM_UP)]
+    memory = machine.peak_memory_mib(device)
+    floor_tokens = [run_floor(floor, trainer, step, watch)[0] for step in range(WARM_UP)]
+    seconds: Seconds = {"ours": [], "floor": []}
+    skipped = 0
 
-def watch_parts(trainer: PPOTrainer, watch: Stopwatch) -> None:
-    """Take the times of generation, of the whole rollout and of the update from now on."""
-    for owner, name in ((trainer.actor, "generate"), (trainer, "collect"), (trainer, "update")):
-        setattr(owner, name, watch.timed(name, getattr(owner, name)))
+    def turn(iteration: int) -> None:
+        """Ours and the floor once, after an iteration of the peer's that counts."""
+        nonlocal skipped
+        if iteration < (0 if rival is None else WARM_UP):
+            return
+        if rival is not None and device.type == "cuda":
+            # TRL has emptied the allocator's cache, for others too: get the memory back untimed
+            run_ours(trainer, watch)
+            skipped += 1
+        seconds["ours"].append(run_ours(trainer, watch)[1])
+        step = WARM_UP + skipped + len(seconds["floor"])
+        seconds["floor"].append(run_floor(floor, trainer, step, watch)[1])
 
-
-def run_ours(trainer: PPOTrainer, watch: Stopwatch) -> Run:
-    """One iteration of ours, just as a run does it."""
-    watch.seconds = {}
-    with watch("total"):
-        rollout = trainer.train_step().rollout
-    assert rollout is not None
-    generate, collect, update = (watch.seconds[n] for n in ("generate", "collect", "update"))
-    seconds = {
-        "generate": generate,
-        "score": collect - generate,
-        "train": update,
-        "other": watch.seconds["total"] - collect - update,
-        "total": watch.seconds["total"],
+    if rival is None:
+        for iteration in range(runs):
+            turn(iteration)
+    else:
+        seconds["trl"] = rival.run(turn)[WARM_UP:]
+    return seconds, {
+        "tokens_equal": float((our_tokens[0] == floor_tokens[0]).double().mean()),
+        "tokens": our_tokens[0].numel(),
+        "peak_memory_mib": memory,
+        "floor_decoding": floor.decoding,
     }
-    return rollout.response_ids, seconds
 
 
-def run_floor(floor: Floor, trainer: PPOTrainer, step: int, watch: Stopwatch) -> Run:
-    """One iteration of the floor, on the prompts and the noise of our iteration `step`."""
-    config, device = trainer.config, watch.device
-    rows = batch_rows(len(trainer.prompts), config.batch_size, seed=config.seed, batch=step)
-    ids = encode_prompts(trainer.actor.tokenizer, [trainer.prompts[row] for row in rows])
-    prompts = pad_prompts(ids, trainer.actor.filler).to(device)
-    steps = config.max_response_tokens
-    noise = uniform_noise(config.seed, SAMPLING, step, rows=len(rows), steps=steps).to(device)
-    watch.seconds = {}
-    with watch("total"):
-        tokens = floor.iterate(prompts.prompt_ids, prompts.prompt_mask, noise, step, watch)
-    seconds = dict(watch.seconds)
-    seconds["other"] = 0.0  # nothing else is unavoidable
-    return tokens, seconds
+def against_limits(trainer: PPOTrainer, seconds: Seconds) -> dict[str, Any]:
+    """What this machine can do, and how much of that each program uses.
 
-
-def compare(ours: list[dict[str, float]], floor: list[dict[str, float]]) -> dict[str, Any]:
-    """Medians by phase of both, and ours over the floor."""
-    medians = [
-        {name: median(run[name] for run in runs) for name in PHASES} for runs in (ours, floor)
-    ]
-    fastest = [min(run["total"] for run in runs) for runs in (ours, floor)]
-    ratio = {name: medians[0][name] / medians[1][name] for name in PHASES if name != "other"}
-    return {
-        "ratio_to_floor": ratio["total"],
-        "ratio_of_fastest": fastest[0] / fastest[1],
-        "ratio": ratio,
-        "seconds": medians[0],
-        "floor_seconds": medians[1],
-        "runs_seconds": [run["total"] for run in ours],
-        "floor_runs_seconds": [run["total"] for run in floor],
+    Args:
+        trainer: ours.
+        seconds: of every run, by program.
+    """
+    config, device, model = trainer.config, trainer.actor.device, trainer.actor.model
+    dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    limits, sizes = machine_limits(device, dtype), sizes_of(model)
+    ids = encode_prompts(trainer.actor.tokenizer, trainer.prompts)
+    lengths, response = [len(row) for row in ids], config.max_response_tokens
+    bytes_read = decode_bytes(sizes, lengths, response, dtype.itemsize)
+    flops = train_flops(sizes, lengths, response, config.ppo_epochs)
+    medians = {name: middle(runs) for name, runs in seconds.items()}
+    found: dict[str, Any] = {
+        "limits": limits,
+        "work": {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "bytes_read_writing": bytes_read,
+            "flops_learning": flops,
+        },
+        "of_limits": {
+            name: shares(runs, bytes_read=bytes_read, flops=flops, limits=limits)
+            for name, runs in medians.items()
+        },
     }
+    if device.type == "cuda":
+        prompts = pad_prompts(ids, trainer.actor.filler).to(device)
+
+        def generate(tokens: int) -> None:
+            with autocast(device, config.precision):
+                trainer.actor.generate(
+                    prompts, max_response_tokens=tokens, temperature=config.temperature
+                )
+
+        kernels = kernels_per_step(generate)
+        step = medians["ours"]["generate"] / response
+        found["kernels_per_decode_step"] = kernels.count
+        found["launch_share"] = launch_share(kernels, step)
+    return found

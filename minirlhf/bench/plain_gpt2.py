@@ -7,13 +7,13 @@ that `minirlhf bench` can say what an iteration costs at least; nothing is train
 Shapes: B batch, T slots, C width, H heads, D = C/H, V vocabulary; N = B·T rows.
 """
 
-import math
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+
+from minirlhf.bench.attention import Cache, attend
+from minirlhf.bench.plain_model import PlainModel
 
 BLOCK_WEIGHTS = (
     "ln_1.weight", "ln_1.bias", "attn.c_attn.weight", "attn.c_attn.bias",
@@ -23,21 +23,12 @@ BLOCK_WEIGHTS = (
 TANH_GELUS = ("gelu_new", "gelu_pytorch_tanh")  # one function, in six operations or in one
 
 
-@dataclass
-class Cache:
-    """Keys and values of every slot read so far, in memory that is taken once."""
-
-    keys: Tensor  # (layers, B·H, T, D)
-    values: Tensor  # (layers, B·H, T, D)
-    used: int = 0  # slots filled
-
-
-class PlainGPT2:
+class PlainGPT2(PlainModel):
     """The trunk of a GPT-2 and the head on it, as bare tensors.
 
     Args:
-        model: a GPT-2 language model or sequence classifier; its weights are copied.
-        trained: True = the copies ask for gradients.
+        model: a GPT-2 language model or sequence classifier; its weights are copied if trained.
+        trained: True = the weights are copies that ask for gradients.
 
     Raises:
         ValueError: not a GPT-2 shape, or one with options that are not written out here.
@@ -46,11 +37,14 @@ class PlainGPT2:
     def __init__(self, model: PreTrainedModel, *, trained: bool) -> None:
         check_gpt2(model)
         state = {
-            name.removeprefix("transformer."): tensor.detach().clone().requires_grad_(trained)
+            name.removeprefix("transformer."): tensor.detach()
             for name, tensor in model.state_dict().items()
             if not (name == "lm_head.weight" and model.config.tie_word_embeddings)
         }
-        self.heads = int(model.config.n_head)
+        if trained:
+            state = {name: tensor.clone().requires_grad_() for name, tensor in state.items()}
+        self.heads = self.kv_heads = int(model.config.n_head)
+        self.head_size = int(model.config.n_embd) // self.heads
         self.epsilon = float(model.config.layer_norm_epsilon)
         self.parameters = list(state.values())
         self.tokens, self.positions = state["wte.weight"], state["wpe.weight"]
@@ -64,17 +58,7 @@ class PlainGPT2:
     def hidden_states(
         self, ids: Tensor, positions: Tensor, bias: Tensor, cache: Cache | None = None
     ) -> Tensor:
-        """What the trunk knows at each slot.
-
-        Args:
-            ids: (B, t) int; new slots only where there is a cache.
-            positions: (B, t) int.
-            bias: (B, 1, t, slots) added to attention scores: 0 = attend, hugely negative = do not.
-            cache: None, or what was read before; it takes in the new slots.
-
-        Returns:
-            (B, t, C)
-        """
+        """See `PlainModel`."""
         x = (F.embedding(ids, self.tokens) + F.embedding(positions, self.positions)).flatten(0, 1)
         for layer, block in enumerate(self.blocks):
             norm, norm_bias, to_qkv, qkv_bias, to_out, out_bias, *mlp = block
@@ -87,7 +71,7 @@ class PlainGPT2:
             h = F.gelu(torch.addmm(wide_bias, h, to_wide), approximate="tanh")
             x = x + torch.addmm(narrow_bias, h, to_narrow)
         if cache is not None:
-            cache.used += ids.shape[1]
+            cache.advance(ids.shape[1])
         return F.layer_norm(x, x.shape[-1:], *self.last_norm, self.epsilon).view(*ids.shape, -1)
 
     def attend(self, qkv: Tensor, bias: Tensor, cache: Cache | None, layer: int) -> Tensor:
@@ -96,51 +80,8 @@ class PlainGPT2:
         # three of (B·H, t, D), in one copy
         q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, rows * self.heads, width, -1).unbind(0)
         if cache is not None:
-            k, v = store(cache, layer, k, v)
-        scores = torch.bmm(q, k.transpose(1, 2)).view(rows, self.heads, width, -1)
-        weights = torch.add(bias, scores, alpha=1.0 / math.sqrt(q.shape[-1])).softmax(dim=-1)
-        mixed = torch.bmm(weights.flatten(0, 1), v).view(rows, self.heads, width, -1)
-        return mixed.transpose(1, 2).reshape(rows * width, -1)
-
-    def read(self, hidden: Tensor) -> Tensor:
-        """(B, t, C) → (B·t, V): the head, on rows in one piece (faster than on a slice)."""
-        return F.linear(hidden.flatten(0, 1), self.head)
-
-    def new_cache(self, rows: int, slots: int) -> Cache:
-        """Memory for `slots` slots of `rows` texts."""
-        shape = (len(self.blocks), rows * self.heads, slots, self.tokens.shape[1] // self.heads)
-        # matrix products come out in bfloat16 under autocast
-        autocast = torch.is_autocast_enabled(self.tokens.device.type)
-        dtype = torch.bfloat16 if autocast else self.tokens.dtype
-        keys, values = (torch.empty(shape, dtype=dtype, device=self.tokens.device) for _ in "kv")
-        return Cache(keys, values)
-
-
-def store(cache: Cache, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Put new keys and values (B·H, t, D) behind the old ones; give all, (B·H, slots, D)."""
-    stop = cache.used + k.shape[1]
-    cache.keys[layer, :, cache.used : stop] = k
-    cache.values[layer, :, cache.used : stop] = v
-    return cache.keys[layer, :, :stop], cache.values[layer, :, :stop]
-
-
-def attention_bias(prompt_mask: Tensor, slots: int, dtype: torch.dtype) -> Tensor:
-    """What to add to attention scores: slot i sees slot j ≤ i that is not left padding.
-
-    Args:
-        prompt_mask: (B, P) bool, False on left padding.
-        slots: T ≥ P.
-        dtype: that of the weights; under autocast too, since a bfloat16 softmax is slow on a CPU.
-
-    Returns:
-        (B, 1, T, T): 0 or the lowest number there is (not −∞: padding may see nothing at all).
-    """
-    rows, prompt_width = prompt_mask.shape
-    seen = torch.ones(rows, slots, slots, dtype=torch.bool, device=prompt_mask.device).tril()
-    seen[:, :, :prompt_width] &= prompt_mask[:, None, :]
-    bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    bias.masked_fill_(~seen, torch.finfo(dtype).min)
-    return bias[:, None]
+            k, v = cache.store(layer, k, v)
+        return attend(q, k, v, bias)
 
 
 def check_gpt2(model: PreTrainedModel) -> None:
@@ -151,10 +92,7 @@ def check_gpt2(model: PreTrainedModel) -> None:
     """
     config = model.config
     if config.model_type != "gpt2":
-        raise ValueError(
-            f"the floor is written for GPT-2 shapes only, got a {config.model_type} model; "
-            "run the bench on a GPT-2"
-        )
+        raise ValueError(f"wanted a gpt2, got a {config.model_type} model")
     plain = {
         "scale_attn_weights": True,
         "scale_attn_by_inverse_layer_idx": False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minirlhf.bench.browser import NoBrowser, chromium
-from minirlhf.bench.measure import new_trainer
+from minirlhf.bench.models import new_trainer
 from minirlhf.config import PPOConfig
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from minirlhf.cli.bench_report import facts, times
 from minirlhf.cli.show import console
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 
 def bench(
+    model: Annotated[
+        str, typer.Option(help="Shape (cafe, gpt2-small, qwen2.5-0.5b), folder or Hub name.")
+    ] = "cafe",
+    peer: Annotated[
+        str | None, typer.Option(help="Also time trl, or trl-bf16 (its weights in bfloat16).")
+    ] = None,
     runs: Annotated[int, typer.Option(help="Timed iterations of each; medians count.")] = 9,
     batch_size: Annotated[
         int | None, typer.Option(help="Responses in an iteration.", show_default="as in PPO")
@@ -40,7 +46,10 @@ def bench(
         Path | None, typer.Option("--json", help="Also write all numbers here.")
     ] = None,
 ) -> None:
-    """Time a PPO iteration beside its floor, the unavoidable work alone, and a slider's repaint."""
+    """Time a PPO iteration beside its floor, the unavoidable work alone, and a slider's repaint.
+
+    --peer trl also times TRL's PPO on the same models and prompts, all in turn in one process.
+    """
     from minirlhf.bench.measure import measure
     from minirlhf.bench.repaint import repaint
 
@@ -54,13 +63,22 @@ def bench(
         precision=precision,
         seed=seed,
     )
-    with console.status("measuring, ours and the floor in turn …"):
-        result = measure(config, prompt_tokens=prompt_tokens, runs=runs, device=device)
+    rival = "" if peer is None else f", {peer}"
+    with console.status(f"measuring, ours{rival} and the floor in turn …"):
+        result = measure(
+            config,
+            model=model,
+            peer=peer,
+            prompt_tokens=prompt_tokens,
+            runs=runs,
+            device=device,
+        )
     console.print(times(result))
-    with console.status("measuring a slider in the browser …"):
-        result["repaint"] = repaint(seed=seed)
-    console.print(facts(result))
-    console.print(browser(result["repaint"]), soft_wrap=True)
+    console.print(facts(result), soft_wrap=True)
+    if peer is None and model == "cafe":  # the slider has nothing to do with other models
+        with console.status("measuring a slider in the browser …"):
+            result["repaint"] = repaint(seed=seed)
+        console.print(browser(result["repaint"]), soft_wrap=True)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -73,47 +91,6 @@ def ppo_config(**settings: Any) -> "PPOConfig":
     if "batch_size" in given:  # a small batch shrinks the minibatch
         given = {"minibatch_size": min(given["batch_size"], PPOConfig.minibatch_size)} | given
     return PPOConfig(**given)
-
-
-def times(result: dict[str, Any]) -> Table:
-    """Milliseconds by phase: ours, the floor's, and how many times that."""
-    table = Table(title="One PPO iteration, medians")
-    table.add_column("")
-    for name in ("ours, ms", "floor, ms", "ours / floor"):
-        table.add_column(name, justify="right")
-    for phase, ours in result["seconds"].items():
-        floor, ratio = result["floor_seconds"][phase], result["ratio"].get(phase)
-        if phase == "total":
-            table.add_section()
-        table.add_row(
-            phase,
-            f"{1e3 * ours:.1f}",
-            f"{1e3 * floor:.1f}" if floor else "–",
-            "–" if ratio is None else f"{ratio:.2f}",
-        )
-    return table
-
-
-def facts(result: dict[str, Any]) -> str:
-    """The other numbers, and what they were measured on."""
-    memory, load = result["peak_memory_mib"], result["load"]
-    lines = [
-        f"tokens/s      {result['tokens_per_second']:,.0f}, "
-        f"floor {result['floor_tokens_per_second']:,.0f} (response tokens)",
-        f"fastest runs  ours / floor {result['ratio_of_fastest']:.2f}, of {result['runs']} each",
-        "peak memory   " + ("unknown here" if memory is None else f"{memory:,.0f} MiB"),
-        f"work          {result['batch_size']} responses of {result['response_tokens']} tokens, "
-        f"prompts up to {result['prompt_tokens']}, {result['ppo_epochs']} epochs, "
-        f"minibatches of {result['minibatch_size']}, {result['precision']}",
-        f"machine       {result['machine']}; {result['device']}, {result['threads']} threads, "
-        f"waiting ones: {result['waiting_threads']}",
-        f"versions      Python {result['python']}, torch {result['torch']}, "
-        f"transformers {result['transformers']}",
-    ]
-    if load is not None:
-        busy = "  (busy: expect noise)" if load > 1.0 else ""
-        lines.append(f"load before   {load:.1f}{busy}")
-    return "\n".join(lines)
 
 
 def browser(repaint: dict[str, Any]) -> str:

@@ -15,7 +15,9 @@ import typer
 from typer.testing import CliRunner
 
 from minirlhf.bench import machine
-from minirlhf.bench.measure import PHASES, measure
+from minirlhf.bench import measure as measuring
+from minirlhf.bench.compare import PHASES
+from minirlhf.bench.measure import measure
 from minirlhf.bench.repaint import repaint
 from minirlhf.cli.bench import bench
 from minirlhf.config import PPOConfig
@@ -98,6 +100,32 @@ def test_bfloat16_runs_and_says_so():
 def test_impossible_sizes_are_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         measure(SMALL, **{"runs": 1, "device": "cpu"} | sizes)
+
+
+def test_a_peer_is_timed_on_the_same_work(app, tmp_path, monkeypatch):
+    pytest.importorskip("trl")
+    # test_peak.py starts such processes
+    monkeypatch.setattr(measuring, "peak_alone", lambda *_: {"peak": 2.0, "before": None})
+    file = tmp_path / "bench.json"
+    options = ["--peer", "trl", "--device", "cpu", "--json", str(file)]
+    run = CliRunner().invoke(app, [*SIZES, *options])
+    assert run.exit_code == 0, run.output
+    assert all(word in run.output for word in ("ours / trl", "TRL 1.", "of the matrix rate"))
+    result = json.loads(file.read_text())
+    trl = result["trl_seconds"]
+    assert result["ratio_to_trl"] == pytest.approx(result["seconds"]["total"] / trl["total"])
+    assert sum(trl[phase] for phase in PHASES[:-1]) == pytest.approx(trl["total"], abs=2e-3)
+    assert set(result["of_limits"]) == {"ours", "floor", "trl"} == {*result["memory_alone_mib"]}
+    for used in result["of_limits"].values():
+        assert all(share > 0.0 for share in used.values())
+    assert "repaint" not in result  # a slider has nothing to do with it
+
+
+def test_a_peer_that_is_not_there_is_refused_before_the_work(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trl", None)
+    run = CliRunner().invoke(app, [*SIZES, "--peer", "trl"])
+    assert isinstance(run.exception, ValueError) and run.output == ""
+    assert "pip install 'minirlhf[peer]'" in str(run.exception)
 
 
 def test_an_unwritable_result_is_refused_before_the_work(app, tmp_path):
