@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from minirlhf.exercises.compare import brief, difference
+from minirlhf.exercises.compare import brief, difference, holds_nan
 from minirlhf.exercises.exercise import Answer, Case, Exercise
 
 State = Literal["right", "wrong", "unanswered"]
@@ -87,17 +87,23 @@ def _judged(exercise: Exercise, answer: Answer) -> Verdict:
 def _explain(
     exercise: Exercise, cases: list[Case], results: list[Any], at: int, problems: list[str | None]
 ) -> str:
-    """The misconception, if a known wrong formula gives the same results; then the first case."""
+    """The misconception, if a known wrong formula gives the same results; then the first case.
+
+    A NaN that slipped in from padding hides the formula behind it. So if no known wrong answer
+    explains all cases, those whose result holds a NaN are left out, and all are tried once more.
+    """
     case = cases[at]
     shown = [brief(value) for value in case.args]
     shown += [f"{name}={brief(value)}" for name, value in case.kwargs.items()]
     where = f"case “{case.name}”: {exercise.name}({', '.join(shown)})\n{problems[at]}"
-    for wrong in exercise.wrongs:
-        theirs = [call(exercise, wrong.answer, one) for one in cases]
-        if all(
-            problem(g, w, exercise.tolerance) is None for g, w in zip(results, theirs, strict=True)
-        ):
-            return f"{wrong.message}\n{where}"
+    theirs = [[call(exercise, wrong.answer, one) for one in cases] for wrong in exercise.wrongs]
+    numbers = [n for n in range(len(cases)) if not holds_nan(results[n])]
+    for kept in (range(len(cases)), numbers):
+        if not any(problems[n] for n in kept):
+            continue  # what is left is right: nothing to explain
+        for wrong, other in zip(exercise.wrongs, theirs, strict=True):
+            if all(problem(results[n], other[n], exercise.tolerance) is None for n in kept):
+                return f"{wrong.message}\n{where}"
     return where
 
 
