@@ -132,7 +132,7 @@ class PPOConfig(OnlineConfig):
     kl_horizon: int = 10_000  # responses over which an adapting β may move by about 20 %
     critic_target: CriticTarget = "td"  # "td": R_t + γV_{t+1}; "gae": Â_t + V_t
     lam: float = 0.95  # λ
-    clip_range: float = 0.2  # ε
+    clip_range: float = 0.2  # ε; for no clip a large number, such as 1e6
     value_clip_range: float | None = 0.2  # ε_v, reward units; None = no clip
     whiten_advantages: bool = True  # once per rollout
     target_kl: float | None = None  # nats per token; above it the update stops, step skipped
@@ -197,7 +197,7 @@ class GRPOConfig(GroupConfig):
     kl_estimator: KLEstimator = "k3"
     group_size: int = 8
     divide_by_std: bool = True  # of the group's scores; False: the mean is subtracted, no more
-    clip_range: float = 0.2  # ε
+    clip_range: float = 0.2  # ε; for no clip a large number, such as 1e6
     epochs: int = 2  # passes over each rollout
 
     def __post_init__(self) -> None:

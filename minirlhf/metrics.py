@@ -97,7 +97,10 @@ METRICS: dict[str, Metric] = {
     ),
     # stage 3: the Critic's update
     "critic_loss": Metric(
-        "½ mean max of squares", "reward²", (0.0, None), "falls, then follows the Actor"
+        "½ mean max of squares",
+        "reward²",
+        (0.0, None),
+        "moves with what there is to foresee; judge by explained_variance",
     ),
     "value_mean": Metric("mean V_old", "reward", (None, None), "should follow the returns"),
     "return_mean": Metric("mean Â_t + V_t", "reward", (None, None), "what came, by GAE"),

@@ -59,6 +59,15 @@ def _numbers(got: Any, want: float, tolerance: float) -> str | None:
     return None if close else f"got {got:.4g}, wanted {want:.4g}"
 
 
+def holds_nan(value: Any) -> bool:
+    """Whether there is a NaN in it: a number, a tensor, or a tuple or list of them."""
+    if isinstance(value, torch.Tensor):
+        return bool(value.isnan().any())
+    if isinstance(value, tuple | list):
+        return any(map(holds_nan, value))
+    return isinstance(value, float) and math.isnan(value)
+
+
 def _unequal(got: Any, want: Any) -> str:
     return f"got {brief(got)}, wanted {brief(want)}"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from minirlhf.exercises.compare import brief, difference
+from minirlhf.exercises.compare import brief, difference, holds_nan
 from minirlhf.exercises.exercise import Answer, Case, Exercise
 
 State = Literal["right", "wrong", "unanswered"]
@@ -102,7 +102,11 @@ def _explain(
     shown = [brief(value) for value in case.args]
     shown += [f"{name}={brief(value)}" for name, value in case.kwargs.items()]
     where = f"case “{case.name}”: {exercise.name}({', '.join(shown)})\n{problems[at]}"
-    edges = {i for i, result in enumerate(results) if i != at and _no_numbers(result)}
+    edges = {
+        i
+        for i, result in enumerate(results)
+        if i != at and (isinstance(result, Raised) or holds_nan(result))
+    }
     near = []
     for wrong in exercise.wrongs:
         theirs = [call(exercise, wrong.answer, one) for one in cases]
@@ -113,15 +117,6 @@ def _explain(
         if differ <= edges:
             near.append(wrong.message)
     return f"{near[0]}\n{where}" if near else where
-
-
-def _no_numbers(result: Any) -> bool:
-    """Whether the code failed here, or a NaN came out."""
-    if isinstance(result, Raised):
-        return True
-    parts = result if isinstance(result, tuple | list) else (result,)
-    numbers = (torch.as_tensor(one) for one in parts if isinstance(one, torch.Tensor | float))
-    return any(bool(one.isnan().any()) for one in numbers)
 
 
 def call(exercise: Exercise, function: Callable[..., Any], case: Case) -> Any:

@@ -90,6 +90,17 @@ def _(scores: Tensor, kl: Tensor, response_mask: Tensor, **settings: Any) -> Any
     return torch.where(response_mask, rewards + clipped(scores, **settings)[:, None], 0.0)
 
 
+@per_token_rewards.wrong(
+    "Right, but for a response without a token: its last index is 0 − 1 = −1, which Python reads "
+    "as the last column. Its score is to be dropped."
+)
+def _(scores: Tensor, kl: Tensor, response_mask: Tensor, **settings: Any) -> Any:
+    rewards = per_token_rewards.solution(0.0 * scores, kl, response_mask, **settings)
+    last = response_mask.sum(dim=1) - 1
+    rewards[torch.arange(len(scores)), last] += clipped(scores, **settings)
+    return rewards
+
+
 @per_token_rewards.wrong("The KL is a toll: it is taken away, and you add it.")
 def _(scores: Tensor, kl: Tensor, response_mask: Tensor, **settings: Any) -> Any:
     return per_token_rewards.solution(scores, -kl, response_mask, **settings)

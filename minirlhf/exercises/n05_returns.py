@@ -91,6 +91,12 @@ def _(rewards: Tensor, response_mask: Tensor, *, gamma: float) -> Tensor:
     return (gamma * returns[:, 1:]).where(response_mask, 0.0)
 
 
+@returns_to_go.wrong("γ is missing: a reward one token later counts γ times as much.")
+def _(rewards: Tensor, response_mask: Tensor, *, gamma: float) -> Tensor:
+    rewards = rewards.where(response_mask, 0.0)
+    return rewards.flip(1).cumsum(dim=1).flip(1).where(response_mask, 0.0)
+
+
 @returns_to_go.wrong(
     "γ is applied once to all that comes later, however far away it is: the reward two "
     "tokens ahead "
@@ -159,6 +165,14 @@ def _(rewards: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def _(rewards: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     returns = rewards.where(mask, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
     return returns.mean(), returns.std() / len(returns) ** 0.5
+
+
+@value_by_playing_on.wrong(
+    "You averaged over all tokens of all continuations. First add up what each continuation "
+    "earned; V is the mean of these sums."
+)
+def _(rewards: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return rewards[mask].mean(), rewards[mask].std() / len(rewards) ** 0.5
 
 
 @value_by_playing_on.wrong(

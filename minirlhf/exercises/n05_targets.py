@@ -140,6 +140,15 @@ def _(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float) -
     return (rewards + gamma * after).where(response_mask, 0.0)
 
 
+@td_target.wrong(
+    "The first V has come round to the end: `torch.roll` moves in a circle. After the last column "
+    "comes nothing, so 0."
+)
+def _(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float) -> Tensor:
+    next_values = values.where(response_mask, 0.0).roll(-1, dims=1)
+    return (rewards + gamma * next_values).where(response_mask, 0.0)
+
+
 @td_target.wrong("γ is missing: what comes one token later counts γ times.")
 def _(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float) -> Tensor:
     target: Tensor = td_target.solution(rewards, values, response_mask, gamma=1.0)

@@ -69,6 +69,15 @@ def _(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float) -
     return (rewards - values).where(response_mask, 0.0)
 
 
+@surprises.wrong(
+    "The first V has come round to the end: `torch.roll` moves in a circle. After the last column "
+    "comes nothing, so 0."
+)
+def _(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float) -> Tensor:
+    rewards, values = (x.where(response_mask, 0.0) for x in (rewards, values))
+    return (rewards + gamma * values.roll(-1, dims=1) - values).where(response_mask, 0.0)
+
+
 @surprises.wrong("You read V behind the end of the shorter rows; nothing is to be earned there.")
 def _(rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float) -> Tensor:
     next_values = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
@@ -158,6 +167,19 @@ def _(
     rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
     advantages = _summed(surprises.solution(rewards, values, response_mask, gamma=gamma), gamma)
+    return advantages, (advantages + values).where(response_mask, 0.0)
+
+
+@gae.wrong(
+    "You read V behind the end of the shorter rows; nothing is to be earned there, so their last "
+    "δ_t has no V_{t+1}."
+)
+def _(
+    rewards: Tensor, values: Tensor, response_mask: Tensor, *, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    next_values = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
+    delta = (rewards + gamma * next_values - values).where(response_mask, 0.0)
+    advantages = _summed(delta, gamma * lam)
     return advantages, (advantages + values).where(response_mask, 0.0)
 
 

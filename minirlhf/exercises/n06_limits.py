@@ -135,6 +135,14 @@ def _(x: Tensor, mask: Tensor) -> Tensor:
     return ((x - mean) * torch.rsqrt(variance + 1e-8)).where(mask, 0.0)
 
 
+@masked_whiten.wrong(
+    "Your variance divides by n − 1, torch's default; asked for is `unbiased=False`, which divides "
+    "by n."
+)
+def _(x: Tensor, mask: Tensor) -> Tensor:
+    return ((x - x[mask].mean()) * torch.rsqrt(x[mask].var() + 1e-8)).where(mask, 0.0)
+
+
 @masked_whiten.wrong("You scaled but did not shift: the mean is still there.")
 def _(x: Tensor, mask: Tensor) -> Tensor:
     return (x * torch.rsqrt(x[mask].var(unbiased=False) + 1e-8)).where(mask, 0.0)

@@ -1,127 +1,62 @@
-"""Exercises of notebook 07: the Critic's clipped loss, and two ways to take a mean."""
+"""Exercises of notebook 07: what the unit of rewards changes, and two ways to take a mean."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-import minirlhf
-from minirlhf.exercises.exercise import Case, Draw, exercise
-from minirlhf.masks import masked_mean
+from minirlhf.exercises.exercise import Case, Draw, exercise, question
 
-
-@exercise(
+question(
+    "ten_times_the_reward",
     notebook="07",
-    title="The Critic's loss with a clip",
+    title="Ten times the reward",
     difficulty=3,
-    importance=3,
-    minutes=8,
+    importance=4,
+    minutes=5,
     task="""
-        The clipped value is $V^{clip}_t = V_{old,t} + \\mathrm{clip}(V_t - V_{old,t}, -ε_v, ε_v)$.
-        Write half the masked mean of $\\max((V_t - target_t)^2, (V^{clip}_t - target_t)^2)$: a
-        scalar, 0 if no token is counted. Only `values` gets a gradient; masked places may hold
-        NaN.
+        A colleague runs what you run, but his Reward model gives scores ten times as large (none
+        of them is clipped), and his β is ten times yours. So his $R_t$, $V_t$, targets and raw
+        advantages are ten times yours, token by token. Every other setting is the same: ε = 0.2,
+        $ε_v$ = 0.2, advantages are whitened. In the middle of an update his ratios are still yours,
+        and his values have moved ten times as far as yours. Which of these five numbers are *not*
+        the same for you and for him? Give a set: `"actor_loss"`, `"clip_fraction"`, `"approx_kl"`,
+        `"critic_loss"`, `"value_clip_fraction"` (the share of tokens with
+        $|V_t - V_{old,t}| > ε_v$).
         """,
     hints=(
-        "`(values - old_values).clamp(-eps, eps)` with eps = `value_clip_range`; add "
-        "`old_values` back.",
-        "Square both distances, `torch.maximum` of the two, then ½ times `minirlhf.masked_mean`;"
-        " it never reads a masked place.",
-        "NaN in the gradient? Put 0 where masked in all three tensors first.",
+        "Which of the five are made of ratios and whitened advantages, and which of values?",
+        "Whitening divides by the standard deviation, so his advantages come out as yours. And "
+        "$ε_v$ is the same number of reward units for both, while his values go ten times as far.",
     ),
+    answer={"critic_loss", "value_clip_fraction"},
+    form='a set of names, such as {"approx_kl"}',
+    wrong=[
+        (
+            {"critic_loss"},
+            "His values move ten times as far, and ε_v is 0.2 for both: which share counts that?",
+        ),
+        (
+            {"value_clip_fraction"},
+            "One more is made of values: a mean of squares, in reward units squared.",
+        ),
+        (
+            {"actor_loss", "critic_loss"},
+            "The Actor's loss sees whitened advantages, which have no unit left. And what does "
+            "ε_v compare with?",
+        ),
+        (
+            {"actor_loss", "critic_loss", "value_clip_fraction"},
+            "The Actor's loss sees whitened advantages: divided by their standard deviation, his "
+            "are the same as yours.",
+        ),
+    ],
     remark="""
-        The same idea as for the Actor: going further than ε_v from the old value is not rewarded,
-        going the wrong way is always punished. `minirlhf.critic_loss` says the same, and `None`
-        switches it off.
+        His Critic loss is larger (a hundred times, without the clip), and his clip bites where
+        yours does not: with his rewards, $ε_v$ should be 2. ε needs no change, for a ratio has no
+        unit. `score_clip` is the third setting in reward units.
         """,
-    gradient_of=("values",),
 )
-def clipped_critic_loss(
-    values: Tensor,
-    old_values: Tensor,
-    targets: Tensor,
-    response_mask: Tensor,
-    *,
-    value_clip_range: float,
-) -> Tensor:
-    """Half the mean of the larger squared distance. Returns a scalar."""
-    values, old_values, targets = (
-        torch.where(response_mask, x, 0.0) for x in (values, old_values, targets)
-    )
-    clipped = old_values + (values - old_values).clamp(-value_clip_range, value_clip_range)
-    squared = torch.maximum((values - targets) ** 2, (clipped - targets) ** 2)
-    return 0.5 * minirlhf.masked_mean(squared, response_mask)
-
-
-@clipped_critic_loss.cases
-def _(draw: Draw) -> Iterator[Case]:
-    one, zero = torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1)
-    yield Case(
-        "V = 0.1, V_old = 0, target 1", zero + 0.1, zero, zero + 1, one, value_clip_range=0.2
-    )
-    yield Case(
-        "V = 0.5, V_old = 0, target 1", zero + 0.5, zero, zero + 1, one, value_clip_range=0.2
-    )
-    yield Case(
-        "V = −0.5, V_old = 0, target 1", zero - 0.5, zero, zero + 1, one, value_clip_range=0.2
-    )
-    three, mask = [draw.normal(3, 4) for _ in range(3)], draw.mask(4, 2, 0)
-    yield Case("padding", *three, mask, value_clip_range=0.5)
-    nan = [x.where(mask, torch.nan) for x in three]
-    yield Case("NaN in the padding", *nan, mask, value_clip_range=0.2)
-    yield Case("no token", *three, torch.zeros_like(mask), value_clip_range=0.2)
-
-
-def _squares(
-    values: Tensor, old_values: Tensor, targets: Tensor, mask: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Both squared distances, 0 where masked; for the wrong answers below."""
-    values, old, targets = (torch.where(mask, x, 0.0) for x in (values, old_values, targets))
-    clipped = old + (values - old).clamp(-eps, eps)
-    return (values - targets) ** 2, (clipped - targets) ** 2
-
-
-@clipped_critic_loss.wrong(
-    "You took the smaller square. Then a value that ran away from its target has no gradient that "
-    "brings it back."
-)
-def _(
-    values: Tensor, old_values: Tensor, targets: Tensor, response_mask: Tensor, *,
-    value_clip_range: float,
-) -> Tensor:  # fmt: skip
-    both = _squares(values, old_values, targets, response_mask, value_clip_range)
-    return 0.5 * masked_mean(torch.minimum(*both), response_mask)
-
-
-@clipped_critic_loss.wrong("You took the clipped value alone; the larger of two squares is wanted.")
-def _(
-    values: Tensor, old_values: Tensor, targets: Tensor, response_mask: Tensor, *,
-    value_clip_range: float,
-) -> Tensor:  # fmt: skip
-    _, clipped = _squares(values, old_values, targets, response_mask, value_clip_range)
-    return 0.5 * masked_mean(clipped, response_mask)
-
-
-@clipped_critic_loss.wrong("Twice too much: the loss is half the mean square.")
-def _(
-    values: Tensor, old_values: Tensor, targets: Tensor, response_mask: Tensor, *,
-    value_clip_range: float,
-) -> Tensor:  # fmt: skip
-    both = _squares(values, old_values, targets, response_mask, value_clip_range)
-    return masked_mean(torch.maximum(*both), response_mask)
-
-
-@clipped_critic_loss.wrong(
-    "You clipped the value itself to ±ε_v. What is clipped is its distance from the old value."
-)
-def _(
-    values: Tensor, old_values: Tensor, targets: Tensor, response_mask: Tensor, *,
-    value_clip_range: float,
-) -> Tensor:  # fmt: skip
-    free, _ = _squares(values, old_values, targets, response_mask, value_clip_range)
-    clipped = torch.where(response_mask, values, 0.0).clamp(-value_clip_range, value_clip_range)
-    other = (clipped - torch.where(response_mask, targets, 0.0)) ** 2
-    return 0.5 * masked_mean(torch.maximum(free, other), response_mask)
 
 
 @exercise(

@@ -18,7 +18,7 @@ from minirlhf.masks import masked_mean
     task="""
         Write the masked mean of $\\max(-Â_tρ_t,\\ -Â_t\\cdot\\mathrm{clip}(ρ_t, 1-ε, 1+ε))$.
         Advantages and old log-probs get no gradient. All tensors are (B, R); return a scalar, 0 if
-        no token is counted. The check compares the gradient by `log_probs`, too.
+        no token is counted. The check compares gradients, too.
         """,
     hints=(
         "First ρ, from the difference of the log-probs. Put 0 where masked before you "
@@ -29,7 +29,7 @@ from minirlhf.masks import masked_mean
         "`minirlhf.masked_mean(loss, response_mask)`.",
     ),
     remark="`minirlhf.actor_loss` says the same, and keeps ρ finite where exp would overflow.",
-    gradient_of=("log_probs",),
+    gradient_of=("log_probs", "old_log_probs", "advantages"),
 )
 def actor_loss(
     log_probs: Tensor,
@@ -52,7 +52,7 @@ def actor_loss(
 def _(draw: Draw) -> Iterator[Case]:
     one, old = torch.ones(1, 1, dtype=torch.bool), torch.tensor([[-1.0]])
     good, bad = torch.tensor([[1.0]]), torch.tensor([[-1.0]])
-    yield Case("not moved, Â = 1", old, old, good, one, clip_range=0.2)
+    yield Case("not moved, Â = 1", old, old.clone(), good, one, clip_range=0.2)
     yield Case("Â = 1, ρ = e: above", old + 1, old, good, one, clip_range=0.2)
     yield Case("Â = 1, ρ = 1/e: below", old - 1, old, good, one, clip_range=0.2)
     yield Case("Â = −1, ρ = e: above", old + 1, old, bad, one, clip_range=0.2)
@@ -106,6 +106,20 @@ def _(
 ) -> Tensor:  # fmt: skip
     both = _terms(log_probs, old_log_probs, advantages, response_mask, clip_range)
     return -masked_mean(torch.maximum(*both), response_mask)
+
+
+@actor_loss.wrong(
+    "The value is right, but a gradient also flows into old log-probs or advantages. Both were "
+    "noted at the rollout and are plain numbers now: `.detach()`."
+)
+def _(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, response_mask: Tensor, *,
+    clip_range: float,
+) -> Tensor:  # fmt: skip
+    ratio = torch.where(response_mask, log_probs - old_log_probs, 0.0).exp()
+    a = torch.where(response_mask, advantages, 0.0)
+    both = -a * ratio, -a * ratio.clamp(1 - clip_range, 1 + clip_range)
+    return masked_mean(torch.maximum(*both), response_mask)
 
 
 @actor_loss.wrong("There is no clip in it: a token that has left the range still pushes on.")

@@ -40,11 +40,13 @@ class Block:
         kind: what it is; "note" goes to the notes.
         body: HTML.
         lines: that it takes on a slide, roughly.
+        lead: of a note, its first sentences, for a slide that would show nothing else.
     """
 
     kind: Kind
     body: str
     lines: int = 1
+    lead: str = ""
 
 
 @dataclass
@@ -74,7 +76,7 @@ def save_slides(notebook: str | Path, out: str | Path) -> int:
     """
     path, target = Path(notebook), Path(out)
     node = read_notebook(path)
-    slides = [one for one in slides_of(node, path) if one.shown or one.notes]
+    slides = without_empty_ones(slides_of(node, path))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page(slides, title_of(node, path)))
     return len(slides)
@@ -104,6 +106,20 @@ def slides_of(node: Any, path: Path) -> list[Slide]:
                 section = block
         after_exercise, after_equation = is_exercise, blocks[-1].kind == "equation"
     return slides
+
+
+def without_empty_ones(slides: list[Slide]) -> list[Slide]:
+    """A slide with notes alone shows their first sentences, or, if they have none, goes."""
+    kept: list[Slide] = []
+    for slide in slides:
+        lead = next((note.lead for note in slide.notes if note.lead), "")
+        if not slide.shown and lead:
+            slide.shown.append(Block("caption", lead))
+        if slide.shown or (slide.notes and not kept):
+            kept.append(slide)
+        elif kept:
+            kept[-1].notes += slide.notes
+    return kept
 
 
 def place(slides: list[Slide], block: Block) -> None:
@@ -143,7 +159,7 @@ def prose_blocks(source: str, path: Path) -> Iterator[Block]:
             rows = sum(1 + len(line) // 95 for line in part.splitlines())
             yield Block("shown", body, rows + 1)
         else:
-            yield Block("note", body)
+            yield Block("note", body, lead=rendered(cut(part)[0], path))
     for answer in quiz_answers:
         yield Block("note", rendered(f"*Answer.* {answer}", path))
 

@@ -94,7 +94,9 @@ def _lines(rollout: Rollout, row: int, length: int, truth: Tensor | None) -> lis
 
 
 def _largest(values: list[float]) -> float:
-    return max(map(abs, values), default=0.0)
+    """What the strongest shade stands for; 0 if all of them are shown as 0.00."""
+    largest = max(map(abs, values), default=0.0)
+    return largest if largest >= 0.005 else 0.0
 
 
 def _draw(tokens: list[str], lines: list[Line], framed: int | None, alt: str) -> Picture:

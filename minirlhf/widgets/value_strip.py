@@ -13,21 +13,24 @@ from minirlhf.widgets.picture import BLUE, GREEN, GREY, INK, ORANGE, Picture, nu
 from minirlhf.widgets.value_records import ValueRecord
 from minirlhf.widgets.wire import drawable, nested
 
+TRUTH, CRITIC, TARGET = "true $V_t$", "Critic's $V_t$", r"$R_t + \gamma V_{t+1}$"
+
 
 class ValueStrip(LiveWidget):
     """What the critic says before each token, what it is told to say, and what is true.
 
     The three differ by marker as well as by colour: V_t is a circle, R_t + γV_{t+1} a triangle, the
-    true V_t a diamond with bars of two standard errors. A slider goes through the recorded steps.
+    true V_t a diamond with bars of two standard errors. A slider goes through what was recorded.
 
     Args:
         tokens: the R tokens of the response, as text.
-        steps: of training, T numbers that rise; at each of them everything was recorded.
+        steps: T numbers that rise; at each of them everything was recorded.
         values: (T, R) reward units, the critic's V_t.
         targets: (T, R) reward units, R_t + γ·V_{t+1}.
         truth: (T, R) reward units, the true V(S_t) of the actor at that step.
         errors: (T, R) reward units, standard errors of the truth; None = it is exact.
         step: the one that is shown first; None = the first. May be set later, too.
+        step_name: what `steps` count, such as "rollouts seen"; None = steps of training.
         language: of the words on it.
 
     Raises:
@@ -40,6 +43,7 @@ class ValueStrip(LiveWidget):
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     steps = traitlets.List(traitlets.Int()).tag(sync=True)
     step = traitlets.Int().tag(sync=True)
+    step_name = traitlets.Unicode().tag(sync=True)
     _numbers = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -52,6 +56,7 @@ class ValueStrip(LiveWidget):
         errors: Tensor | None = None,
         *,
         step: int | None = None,
+        step_name: str | None = None,
         language: str = "en",
     ) -> None:
         tables = {"values": values, "targets": targets, "truth": truth}
@@ -63,6 +68,7 @@ class ValueStrip(LiveWidget):
             tokens=list(tokens),
             steps=[int(s) for s in steps],
             step=int(steps[0]) if step is None else step,
+            step_name=step_name or "",
             _numbers={name: nested(table) for name, table in tables.items()},
         )
 
@@ -75,7 +81,7 @@ class ValueStrip(LiveWidget):
         Args:
             tokens: of the response, as text.
             records: in the order of their steps.
-            more: `step` and `language`.
+            more: `step`, `step_name` and `language`.
         """
         if not records:
             raise ValueError("no records: call read_values(…) at some steps of the run")
@@ -106,15 +112,19 @@ class ValueStrip(LiveWidget):
         ax = picture.subplots()
         places = range(len(self.tokens))
         bars = [2 * e for e in self._row("errors")] if "errors" in self._numbers else None
-        ax.errorbar(places, self._row("truth"), yerr=bars, color=GREEN, marker="D", label="true V")
-        ax.plot(places, self._row("values"), color=BLUE, marker="o", ls="--", label="critic's V")
-        ax.plot(places, self._row("targets"), color=ORANGE, marker="^", ls=":", label="R + γV next")
+        ax.errorbar(places, self._row("truth"), yerr=bars, color=GREEN, marker="D", label=TRUTH)
+        ax.plot(places, self._row("values"), color=BLUE, marker="o", ls="--", label=CRITIC)
+        ax.plot(places, self._row("targets"), color=ORANGE, marker="^", ls=":", label=TARGET)
         ax.set_xticks(list(places), [drawable(t) for t in self.tokens], rotation=60)
-        ax.set_title(f"step {self.step}", loc="left", fontsize=10.5, color=INK)
+        ax.set_title(f"{self._counted}: {self.step}", loc="left", fontsize=10.5, color=INK)
         ax.set_ylabel("reward", color=GREY)
         ax.legend(frameon=False, fontsize=9)
         picture.tight_layout()
         return picture
+
+    @property
+    def _counted(self) -> str:
+        return self.step_name or "training step"
 
     def _row(self, name: str) -> Tensor:
         row = self._numbers[name][self.steps.index(self.step)]
@@ -123,7 +133,8 @@ class ValueStrip(LiveWidget):
     def _describe(self) -> str:
         missed = self.squared_errors()
         return (
-            f"Values of a response of {len(self.tokens)} tokens at step {self.step} of training. "
+            f"Values of a response of {len(self.tokens)} tokens at "
+            f"{self._counted} {self.step}. "
             f"Mean squared distance from the true value: critic's V {number(missed['values'])}, "
             f"its target R + γV of the next token {number(missed['targets'])}."
         )

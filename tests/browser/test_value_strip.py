@@ -67,6 +67,14 @@ def test_the_slider_is_reached_and_moved_by_keyboard(show) -> None:
     expect(page.locator("output")).to_have_text("50")
 
 
+def test_what_the_slider_counts_can_be_named(show) -> None:
+    values, targets, truth = tables(2)
+    page = show(ValueStrip(["a", "b"], STEPS, values, targets, truth, step_name="full fits"))
+    expect(page.get_by_role("slider", name="full fits")).to_be_visible()
+    expect(page.locator("[aria-live]")).to_contain_text("At full fits 0: ")
+    assert "training step" not in page.locator("body").inner_text()
+
+
 def test_markers_differ_by_shape_and_weird_tokens_are_text(show) -> None:
     page = show(strip())
     for name, shape in {"truth": "diamond", "values": "circle", "targets": "triangle"}.items():

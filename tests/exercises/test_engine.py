@@ -134,6 +134,16 @@ def test_a_misconception_is_named_although_an_edge_was_forgotten_as_well():
     assert "You squared it." not in examine(one, lambda x: x[9]).message
 
 
+def test_a_nan_from_padding_does_not_hide_the_misconception():
+    nan = float("nan")
+    cases = [Case("one", torch.tensor([3.0])), Case("hole", torch.tensor([3.0, nan]))]
+    one = make(lambda x: 2 * x.nan_to_num(), cases)
+    one.wrongs.append(Wrong(lambda x: x.nan_to_num() ** 2, "You squared it."))
+    assert "You squared it." in examine(one, lambda x: x**2).message
+    assert "You squared it." not in examine(one, lambda x: 2 * x).message  # only the NaN is wrong
+    assert "You squared it." not in examine(one, lambda x: x + 8).message
+
+
 def test_gradients_count():
     one = make(lambda x, y: x * y, [Case("c", torch.ones(2), torch.ones(2))], gradient_of=("x",))
     assert examine(one, lambda x, y: y * x).state == "right"

@@ -8,7 +8,16 @@ from typer.testing import CliRunner
 from minirlhf.cli import app
 from minirlhf.exercises import EXERCISES
 from minirlhf.exercises.cells import cells_of
-from minirlhf.widgets.slides import CAPTION, LINES, Block, cut, place, save_slides, slides_of
+from minirlhf.widgets.slides import (
+    CAPTION,
+    LINES,
+    Block,
+    cut,
+    place,
+    save_slides,
+    slides_of,
+    without_empty_ones,
+)
 
 PNG = (  # one pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -116,6 +125,19 @@ def test_a_full_slide_goes_on_under_the_same_heading():
     for _ in range(3):
         place(slides, Block("shown", "x", LINES // 2))
     assert [(s.heading, len(s.shown)) for s in slides] == [("<h2>H</h2>", 2), ("<h2>H</h2>", 1)]
+
+
+def test_no_slide_is_empty(deal):
+    prose = new_markdown_cell("## Alone\n\nFirst sentence.\n\nAnother paragraph.")
+    sure = new_code_cell("assert True", outputs=[printed("all agree\n")])
+    after = new_markdown_cell("## Next\n\n- a point")
+    dealt = deal(prose, *cells_of(EXERCISES["response_return"]), sure, after)
+    assert [bool(s.shown) for s in dealt] == [False, True, False, True]
+    kept = without_empty_ones(dealt)
+    assert "First sentence." in text_of(kept[0]) and "Another" not in text_of(kept[0])
+    assert len(kept[0].notes) == 2  # the speaker still has all of it
+    assert [s.heading for s in kept] == [dealt[n].heading for n in (0, 1, 3)]
+    assert "all agree" in kept[1].notes[-1].body  # of the slide that went
 
 
 def test_setup_is_left_out(deal):

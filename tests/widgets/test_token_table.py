@@ -70,6 +70,16 @@ def test_words_stay_apart(rollout, row):
         assert sum(box.overlaps(other) for other in boxes[i + 1 :]) == 0
 
 
+def test_a_row_whose_numbers_are_all_shown_as_0_has_no_shade(rollout, row):
+    def strongest(advantages):
+        drawn = token_figure(replace(rollout, advantages=advantages), row, TOKENIZER)
+        shades = [p for p in drawn.axes[0].patches if p.get_alpha() is not None]
+        return max(p.get_alpha() for p in shades[6::7])  # the last of seven rows
+
+    assert strongest(rollout.advantages) == pytest.approx(0.4)
+    assert strongest(1e-9 * rollout.advantages) == 0.0
+
+
 def test_marks_one_token(rollout, row):
     def frames(picture) -> list[Rectangle]:
         return [p for p in picture.axes[0].patches if not p.get_fill()]

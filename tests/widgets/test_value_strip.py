@@ -50,7 +50,9 @@ def test_the_mean_squares_are_those_of_the_step_shown() -> None:
 
 def test_the_picture_says_in_words_what_is_to_be_seen() -> None:
     widget = strip()
-    assert "step 0" in repr(widget) and "critic's V" in repr(widget)
+    assert "training step 0" in repr(widget) and "critic's V" in repr(widget)
+    named = strip(step_name="rollouts seen")
+    assert "rollouts seen 0" in repr(named) and "training" not in repr(named)
     data, _ = widget._repr_mimebundle_()
     assert data["text/plain"] == repr(widget) and len(data["image/png"]) > 5000
 

@@ -18,7 +18,8 @@ function shadesOf(numbers, rows, epsilon) {
   return (row, x) => {
     if (row === "ratio") return Math.round(4 * Math.max(-1, Math.min(1, (x - 1) / epsilon))) || 0;
     const scale = largest[SHARED_SCALE[row]];
-    return scale ? Math.round((4 * x) / scale) || 0 : 0;
+    // a row in which all is shown as 0.00 has no shade
+    return scale >= 0.005 ? Math.round((4 * x) / scale) || 0 : 0;
   };
 }
 

@@ -40,7 +40,7 @@ function tokenStrip({ tokens, rows, label, corner }) {
     bars(values, name, scale = Math.max(...values.map(Math.abs), 0)) {
       barName.data = name;
       bars.forEach(({ bar }, i) => {
-        const part = scale ? Math.min(50, (50 * Math.abs(values[i])) / scale) : 0;
+        const part = scale >= 0.005 ? Math.min(50, (50 * Math.abs(values[i])) / scale) : 0;
         bar.dataset.sign = values[i] < 0 ? "-" : "+";
         bar.style.height = `${part || 0}%`;
       });

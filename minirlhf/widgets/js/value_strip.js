@@ -16,6 +16,7 @@ export default {
   render({ model, el }) {
     const text = words(model, "value_strip");
     const [tokens, steps] = [model.get("tokens"), model.get("steps")];
+    const counted = model.get("step_name") || text("step");
     const data = model.get("_numbers");
     const errors = data.errors;
     const nan = (row) => row.map((v) => (v === null ? NaN : v));
@@ -38,7 +39,7 @@ export default {
     const course = plot({
       width: 330, height: 200, x: range([steps], 0.03),
       y: [0, Math.max(...range([missed.values, missed.targets]).map(Math.abs))],
-      xLabel: text("step"), yLabel: text("missed_short"), label: text("course"),
+      xLabel: counted, yLabel: text("missed_short"), label: text("course"),
     });
     for (const name of ["values", "targets"]) {
       const layer = course.layer(name);
@@ -78,11 +79,11 @@ export default {
         ["values", "targets"].map((name) => [text(name), number(missed[name][i], 4)]),
         { "data-table": "missed" }));
       const nearer = missed.targets[i] < missed.values[i] ? "target_nearer" : "value_nearer";
-      heard.textContent = text(nearer, { step: steps[i] });
+      heard.textContent = text(nearer, { step: `${counted} ${steps[i]}` });
     };
 
     const control = slider({
-      name: "step_index", label: text("step"), min: 0, max: steps.length - 1, step: 1, value: 0,
+      name: "step_index", label: counted, min: 0, max: steps.length - 1, step: 1, value: 0,
       tell: (i) => String(steps[i]), apply: draw,
       settle: (i) => write(model, "step", steps[i]),
     });
