@@ -1,6 +1,5 @@
 """What is wanted of the runs on real text, what came of them, and how sure that is."""
 
-import math
 import os
 import platform
 import statistics
@@ -52,11 +51,11 @@ def together(found: list[dict[str, Any]]) -> dict[str, Any]:
             ("kl", [one[name]["kl"] for one in found]),
         ):
             lines[f"{name}_{number}"] = mean_and_error(values)
-    (whole, whole_error), (lora, lora_error) = lines["ppo_rise"], lines["ppo-lora_rise"]
-    error = math.hypot(whole_error, lora_error)
-    lines["lora_minus_whole"] = [lora - whole, error]
+    # seed by seed, since both runs of a seed begin with the same models
+    pairs = [rise(one["ppo-lora"]) - rise(one["ppo"]) for one in found]
+    difference, error = lines["lora_minus_whole"] = mean_and_error(pairs)
     # of one seed nobody knows the spread
-    lines["lora_within_2_errors"] = len(found) < 2 or lora - whole >= -2 * error
+    lines["lora_within_2_errors"] = len(found) < 2 or difference >= -2 * error
     return lines
 
 

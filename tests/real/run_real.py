@@ -39,7 +39,7 @@ class Effort:
     ppo_batch: int  # responses per iteration
     actor_lr: float
     lora_rank: int  # of Actor and Critic, in the second run of PPO
-    lora_actor_lr: float
+    lora_actor_lr: float  # 4 × actor_lr; at 10 × and more, responses shrink to 4 words and fewer
     lora_critic_lr: float
     responses: int  # to held-out prompts, before and after PPO
     loss_fall: float  # nats per token, at least

@@ -74,7 +74,7 @@ def test_what_the_course_says_of_them() -> None:
 def test_the_code_still_does_what_was_recorded(name: str, steps: int) -> None:
     """Three iterations again. Other arithmetic may tip a sampled word, so later steps have room."""
     again, run = recordings.make(name, steps=steps), recordings.shipped(name)
-    assert again.weights == run.weights and again.config == run.config
+    assert again.weights == run.weights and again.config.items() >= run.config.items()
     assert again.end == {} and len(again.steps) == steps
     for metric in ("score", "gold", "kl", "length", "entropy"):
         for i in range(steps):
