@@ -1,5 +1,6 @@
 """Two processes compute what one does, save what one saves, and end together."""
 
+import contextlib
 import json
 import os
 import signal
@@ -155,7 +156,7 @@ def history(run: Path) -> list[dict[str, Any]]:
     [
         ("broken_loss", [2, 2], "Error: actor_loss is nan at step 1"),
         ("error", [2, 2], "Error: something is wrong here"),
-        ("killed", [2, -signal.SIGKILL], "Error: another process of this run has ended"),
+        ("killed", [2, -9], "Error: another process of this run has ended"),
     ],
 )
 def test_one_process_that_fails_ends_both_with_one_line(
@@ -201,7 +202,7 @@ def command(models: Path, out: Path) -> list[str]:
     ).split()
 
 
-@needs_fork
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 @pytest.mark.slow
 def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path: Path) -> None:
     """`accelerate launch … -m minirlhf ppo`; one of its processes is killed; `--resume`."""
@@ -215,7 +216,7 @@ def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path
     )
     started = time.monotonic()
     steps = out / "checkpoints" / "step-000003"
-    while not steps.is_dir() and launched.poll() is None and time.monotonic() - started < 120:
+    while not steps.is_dir() and launched.poll() is None and time.monotonic() - started < 240:
         time.sleep(0.02)
     victims = [child for child in children_of(launched.pid) if rank_of(child) == "1"]
     for victim in victims:
@@ -239,9 +240,12 @@ def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path
 
 
 def children_of(pid: int) -> list[int]:
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
-    pairs = [tuple(map(int, line.split())) for line in listing.stdout.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if f"\nPPid:\t{pid}\n" in status.read_text():
+                found.append(int(status.parent.name))
+    return found
 
 
 def rank_of(pid: int) -> str | None:
