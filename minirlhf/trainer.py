@@ -81,6 +81,8 @@ class Trainer(ABC):
         if not here().sharded:
             self._wrapped = {name: here().wrap(role) for name, role in self.roles.items()}
             return
+        if getattr(self.config, "offload", False):
+            raise ValueError("FSDP2 cuts frozen models up, and offload moves them whole; use one")
         held = [role for role in vars(self).values() if isinstance(role, Role)]
         if here().is_main:
             self._empty = {

@@ -1,8 +1,8 @@
 """Train in two processes that are forked from this one; `test_processes.py` runs this file.
 
 One process imports everything once, and every pair of processes is forked from it, so that none of
-them pays for the imports. They meet at a port of 127.0.0.1, as a launcher would have them do, in
-float64, where what is left of a difference can only be a mistake.
+them pays for the imports. They compute in float64, where what is left of a difference can only
+be a mistake.
 
     python tests/process_runs.py FOLDER
 """
@@ -10,7 +10,6 @@ float64, where what is left of a difference can only be a mistake.
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -50,6 +49,7 @@ RESUMED: dict[str, Case] = {
     "ppo": ("ppo", {"iterations": 4, "ppo_epochs": 1, "critic_target": "gae"}),
     "reward": ("reward", {"steps": 4, "batch_size": 3}),
 }
+STORES: list[torch.distributed.TCPStore] = []  # open as long as this process lives
 FSDP = {"ACCELERATE_USE_FSDP": "true"}
 
 
@@ -95,9 +95,9 @@ def run(case: Case, folder: Path, *, stop_after: int | None = None) -> None:
 
 def fork(work: Callable[[], object], folder: Path, **variables: str) -> list[int]:
     """Start two processes that do `work` together; gives their ids."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # as torchrun does, we keep the place where they meet, at whatever port is free
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    STORES.append(store)
     children = []
     for rank in range(2):
         child = os.fork()
@@ -107,7 +107,9 @@ def fork(work: Callable[[], object], folder: Path, **variables: str) -> list[int
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": "2",
                 "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
+                "MASTER_PORT": str(store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
+                "TORCHELASTIC_RESTART_COUNT": "0",
                 "ACCELERATE_USE_CPU": "true",
                 **variables,
             }

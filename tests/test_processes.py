@@ -1,12 +1,12 @@
 """Two processes compute what one does, save what one saves, and end together."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,18 @@ from minirlhf.backbone import pick_device
 from minirlhf.cli import app
 from minirlhf.history import read_history
 from minirlhf.processes import Processes, here
-from minirlhf.resume import ResumeWarning
 
 TESTS = Path(__file__).parent
-LAUNCH = (
-    "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 "
-    "--mixed_precision no --dynamo_backend no --main_process_port 0 -m minirlhf"
-).split()
 MANY = 400  # iterations: more than there is time for
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+
+def launch(engine: str) -> list[str]:
+    """Arguments of Python, as far as our own command's."""
+    return (
+        f"-m accelerate.commands.launch {engine} --num_processes 2 --num_machines 1 "
+        "--mixed_precision no --dynamo_backend no --main_process_port 0 -m minirlhf"
+    ).split()
 
 
 def environment() -> dict[str, str]:
@@ -155,7 +158,7 @@ def history(run: Path) -> list[dict[str, Any]]:
     [
         ("broken_loss", [2, 2], "Error: actor_loss is nan at step 1"),
         ("error", [2, 2], "Error: something is wrong here"),
-        ("killed", [2, -signal.SIGKILL], "Error: another process of this run has ended"),
+        ("killed", [2, -9], "Error: another process of this run has ended"),
     ],
 )
 def test_one_process_that_fails_ends_both_with_one_line(
@@ -201,13 +204,13 @@ def command(models: Path, out: Path) -> list[str]:
     ).split()
 
 
-@needs_fork
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 @pytest.mark.slow
-def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path: Path) -> None:
-    """`accelerate launch … -m minirlhf ppo`; one of its processes is killed; `--resume`."""
+def test_a_launched_command_is_killed_and_goes_on_under_fsdp(models: Path, tmp_path: Path) -> None:
+    """`accelerate launch … -m minirlhf ppo`; DDP, of which one process is killed; FSDP2 goes on."""
     out, whole = tmp_path / "run", tmp_path / "whole"
     launched = subprocess.Popen(
-        [sys.executable, *LAUNCH, *command(models, out)],
+        [sys.executable, *launch("--multi_gpu"), *command(models, out)],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -215,7 +218,7 @@ def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path
     )
     started = time.monotonic()
     steps = out / "checkpoints" / "step-000003"
-    while not steps.is_dir() and launched.poll() is None and time.monotonic() - started < 120:
+    while not steps.is_dir() and launched.poll() is None and time.monotonic() - started < 240:
         time.sleep(0.02)
     victims = [child for child in children_of(launched.pid) if rank_of(child) == "1"]
     for victim in victims:
@@ -226,11 +229,15 @@ def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path
     done = len(read_history(out / "history.jsonl"))
     assert 3 <= done < MANY
     total = f"--iterations={done + 1}"  # a run may be made shorter, too: its rate is constant
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", ResumeWarning)
-        arguments = [*command(models, out), total, "--resume", "--device=cpu"]
-        resumed = CliRunner().invoke(app, arguments)
-    assert resumed.exit_code == 0 and "processes 2 → 1" in resumed.stderr, resumed.output
+    arguments = [*command(models, out), total, "--resume"]
+    resumed = subprocess.run(
+        [sys.executable, *launch("--use_fsdp --fsdp_version 2"), *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert resumed.returncode == 0 and resumed.stdout.count("next:") == 1, resumed.stderr
     alone = CliRunner().invoke(app, [*command(models, whole), total, "--device=cpu"])
     assert alone.exit_code == 0, alone.output
     assert len(history(out)) == len(history(whole)) == done + 1
@@ -239,9 +246,12 @@ def test_the_launched_command_is_killed_and_goes_on_alone(models: Path, tmp_path
 
 
 def children_of(pid: int) -> list[int]:
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
-    pairs = [tuple(map(int, line.split())) for line in listing.stdout.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if f"\nPPid:\t{pid}\n" in status.read_text():
+                found.append(int(status.parent.name))
+    return found
 
 
 def rank_of(pid: int) -> str | None:
