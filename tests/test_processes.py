@@ -292,14 +292,10 @@ def test_every_row_has_one_process_and_all_have_as_many(n: int, count: int) -> N
 
 
 @pytest.mark.parametrize("microbatch", [None, 1, 2])
-def test_microbatches_keep_processes_in_step(
-    microbatch: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = ppo_trainer(batch_size=7, minibatch_size=7, microbatch_size=microbatch)
+def test_microbatches_keep_processes_in_step(microbatch: int | None) -> None:
     rows, read, numbers = torch.tensor([4, 0, 6, 2, 5, 1, 3]), [], []
     for rank in range(3):
-        monkeypatch.setattr("minirlhf.online_trainer.here", lambda rank=rank: Processes(rank, 3))
-        parts = list(trainer.microbatches(rows))
+        parts = list(Processes(rank, 3).microbatches(rows, microbatch))
         numbers.append([len(part) for part, _, _ in parts])
         assert [last for _, _, last in parts] == [False] * (len(parts) - 1) + [True]
         read += [part[counts] for part, counts, _ in parts]
