@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minirlhf.batch import StepRecord
+from minirlhf.processes import here
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
 PROJECT = "minirlhf"
@@ -48,6 +49,9 @@ def tracked(
         ValueError: the tracker is unknown or not installed.
     """
     check_tracker(name)
+    if not here().is_main:
+        yield from records
+        return
     with contextlib.ExitStack() as stack:
         tracker = None
         for record in records:
