@@ -7,7 +7,7 @@ from minirlhf.model_card import model_card
 RUN = {
     "stage": "ppo",
     "settings": {"kl_coef": 0.05, "score_clip": None},
-    "sources": {"model": "gpt2", "reward": "/home/ada/runs/reward", "data": "a|b`c\n# no heading"},
+    "sources": {"model": "gpt2", "reward": "/srv/ada/runs/reward", "data": "a|b`c\n# no heading"},
     "rows_sha256": "ab12",
     "weights_sha256": {"actor": "cd34"},
     "environments": [{"from_step": 0, "torch": "2.13"}],
@@ -28,7 +28,7 @@ def test_it_says_what_the_run_was():
 
 def test_nothing_in_it_differs_from_run_to_run_or_tells_of_the_computer():
     card = model_card("critic", RUN, METRICS)
-    assert "seconds" not in card and "/home/ada" not in card and "`reward`" in card
+    assert "seconds" not in card and "/srv/ada" not in card and "`reward`" in card
     assert card == model_card("critic", RUN, METRICS | {"seconds": 8.0})
 
 
