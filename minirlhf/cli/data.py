@@ -32,7 +32,14 @@ class DataOptions:
     keep_duplicates: bool = False
 
 
-def data_options(out: Path, resume: bool, **given: Any) -> DataOptions:
+def data_options(
+    out: Path,
+    resume: bool,
+    split: str | None = None,
+    max_rows: int | None = None,
+    max_tokens: int | None = None,
+    keep_duplicates: bool | None = None,
+) -> DataOptions:
     """What was given, else what the run in `out` has when it is resumed, else the default.
 
     Raises:
@@ -46,6 +53,12 @@ def data_options(out: Path, resume: bool, **given: Any) -> DataOptions:
             saved = DataOptions(**json.loads(file.read_text(encoding="utf-8"))["options"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"cannot read {file}: {error}") from error
+    given: dict[str, Any] = {
+        "split": split,
+        "max_rows": max_rows,
+        "max_tokens": max_tokens,
+        "keep_duplicates": keep_duplicates,
+    }
     return replace(saved, **{k: v for k, v in given.items() if v is not None})
 
 

@@ -213,14 +213,7 @@ def _online(
         given["minibatch_size"] = min(batch_size, usual)
     wanted = {"model": model, "reward": reward, "data": data}
     config, sources = plan(config_class, out, resume, wanted, given)
-    options = data_options(
-        out,
-        resume,
-        split=split,
-        max_rows=max_rows,
-        max_tokens=max_tokens,
-        keep_duplicates=keep_duplicates,
-    )
+    options = data_options(out, resume, split, max_rows, max_tokens, keep_duplicates)
     target = pick_device(device)
     examples = read(sources["data"], PROMPT_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)

@@ -64,14 +64,7 @@ def sft(
     given["gradient_checkpointing"] = gradient_checkpointing
     given["lora_rank"] = lora_rank
     config, sources = plan(SFTConfig, out, resume, {"model": model, "data": data}, given)
-    options = data_options(
-        out,
-        resume,
-        split=split,
-        max_rows=max_rows,
-        max_tokens=max_tokens,
-        keep_duplicates=keep_duplicates,
-    )
+    options = data_options(out, resume, split, max_rows, max_tokens, keep_duplicates)
     target = pick_device(device)
     examples = read(sources["data"], SFT_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
@@ -121,14 +114,7 @@ def reward(
     given["gradient_checkpointing"] = gradient_checkpointing
     given["lora_rank"] = lora_rank
     config, sources = plan(RewardModelConfig, out, resume, {"model": model, "data": data}, given)
-    options = data_options(
-        out,
-        resume,
-        split=split,
-        max_rows=max_rows,
-        max_tokens=max_tokens,
-        keep_duplicates=keep_duplicates,
-    )
+    options = data_options(out, resume, split, max_rows, max_tokens, keep_duplicates)
     target = pick_device(device)
     examples = read(sources["data"], PREFERENCE_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
@@ -175,14 +161,7 @@ def dpo(
     given["gradient_checkpointing"] = gradient_checkpointing
     given["lora_rank"] = lora_rank
     config, sources = plan(DPOConfig, out, resume, {"model": model, "data": data}, given)
-    options = data_options(
-        out,
-        resume,
-        split=split,
-        max_rows=max_rows,
-        max_tokens=max_tokens,
-        keep_duplicates=keep_duplicates,
-    )
+    options = data_options(out, resume, split, max_rows, max_tokens, keep_duplicates)
     target = pick_device(device)
     examples = read(sources["data"], PREFERENCE_COLUMNS, options)
     actor = Actor.from_pretrained(sources["model"], device=target)
