@@ -32,13 +32,13 @@ COMPILE_FROM = 50_000_000  # parameters; below, compiling takes longer than it s
 def can_decode_statically(model: PreTrainedModel) -> bool:
     """Whether a step of this model can be recorded.
 
-    Its weights are on one GPU and whole, transformers promises a step without surprises, and every
-    layer sees all slots.
+    Its weights are on one GPU and stay at their places (FSDP moves them), transformers promises a
+    step without surprises, and every layer sees all slots.
     """
     layers = getattr(model.config, "layer_types", None) or ["full_attention"]
-    whole = not any(hasattr(p, "device_mesh") for p in model.parameters())
+    in_place = not any(hasattr(module, "unshard") for module in model.modules())
     simple = bool(model._can_compile_fullgraph) and set(layers) == {"full_attention"}
-    return model.device.type == "cuda" and whole and simple
+    return model.device.type == "cuda" and in_place and simple
 
 
 class StaticDecoder:

@@ -1,5 +1,7 @@
 """Decoding with fixed memory samples what the plain loop samples."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_models import EOS, PAD, PROMPT_IDS, SHAPES, shaped_actor
@@ -8,7 +10,7 @@ from minirlhf import Actor, Prompts, Responses
 from minirlhf.data import pad_prompts
 from minirlhf.generation import generate
 from minirlhf.noise import SAMPLING, uniform_noise
-from minirlhf.static_decoding import LOOK_EVERY, StaticDecoder
+from minirlhf.static_decoding import LOOK_EVERY, StaticDecoder, can_decode_statically
 
 LONGEST = LOOK_EVERY + 4
 PROMPTS = pad_prompts(PROMPT_IDS, PAD)
@@ -112,6 +114,24 @@ def test_the_actor_uses_it_where_it_can_and_goes_on_where_it_fails(monkeypatch) 
     with pytest.warns(UserWarning, match="slower: out of memory$"):
         assert_same(actor.generate(PROMPTS, max_response_tokens=LONGEST, seed=3), wanted)
     assert actor._decoder is None
+
+
+def test_only_whole_models_of_one_kind_of_layer_on_a_gpu_are_recorded() -> None:
+    def like(device: str = "cuda", layers: object = None, fsdp: bool = False, simple: bool = True):
+        part = SimpleNamespace(unshard=None) if fsdp else SimpleNamespace()
+        return SimpleNamespace(
+            config=SimpleNamespace(layer_types=layers),
+            device=torch.device(device),
+            modules=lambda: [part],
+            _can_compile_fullgraph=simple,
+        )
+
+    assert can_decode_statically(like())
+    assert can_decode_statically(like(layers=["full_attention"] * 2))
+    assert not can_decode_statically(like(layers=["full_attention", "sliding_attention"]))
+    assert not can_decode_statically(like(device="cpu"))
+    assert not can_decode_statically(like(fsdp=True))
+    assert not can_decode_statically(like(simple=False))
 
 
 @pytest.mark.gpu
