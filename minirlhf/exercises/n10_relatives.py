@@ -1,4 +1,4 @@
-"""Exercises of notebook 10: advantages without a Critic, and DPO's loss."""
+"""Exercise of notebook 10: advantages without a Critic."""
 
 from collections.abc import Iterator
 
@@ -10,87 +10,15 @@ from minirlhf.exercises.exercise import Case, Draw, exercise
 
 @exercise(
     notebook="10",
-    title="RLOO: compare with the others",
-    difficulty=2,
-    importance=5,
-    minutes=8,
-    task="""
-        Each of G prompts was answered K times, and $G_i$ is the whole return of answer i (score
-        minus toll). Write RLOO's advantage: $G_i$ minus the mean return of the *other* K − 1
-        answers to the same prompt. In and out: (G, K).
-        """,
-    hints=(
-        "The sum of the others is the sum of all, minus one's own.",
-        "`total = returns.sum(dim=1, keepdim=True)`; then `(total - returns) / (K - 1)` is the "
-        "mean of the others.",
-    ),
-    remark="""
-        `minirlhf.rloo_advantages` does this for a whole rollout. Leaving one's own return out is
-        what keeps the gradient exact: the baseline must not look at the action (notebook 03).
-        """,
-)
-def leave_one_out(returns: Tensor) -> Tensor:
-    """Return minus the mean of the other answers to the prompt; (G, K), reward units."""
-    others = (returns.sum(dim=1, keepdim=True) - returns) / (returns.shape[1] - 1)
-    return returns - others
-
-
-@leave_one_out.cases
-def _(draw: Draw) -> Iterator[Case]:
-    yield Case("one prompt, three answers", torch.tensor([[1.0, 2.0, 6.0]]))
-    yield Case("two answers", torch.tensor([[0.5, 3.5]]))
-    yield Case("all answers alike", torch.full((2, 4), 1.7))
-    yield Case(
-        "three prompts of different worth", draw.normal(3, 4) + torch.tensor([[5.0], [0], [-5]])
-    )
-    yield Case("as many prompts as answers", draw.normal(4, 4))
-
-
-@leave_one_out.wrong(
-    "You subtract the mean of all answers, one's own included. Then the baseline looks at the "
-    "action, and every advantage is (K − 1)/K of what it should be."
-)
-def _(returns: Tensor) -> Tensor:
-    return returns - returns.mean(dim=1, keepdim=True)
-
-
-@leave_one_out.wrong(
-    "The sum of the others is right, but they are K − 1, not K: with two answers the baseline "
-    "would be half of the other's return."
-)
-def _(returns: Tensor) -> Tensor:
-    others = (returns.sum(dim=1, keepdim=True) - returns) / returns.shape[1]
-    return returns - others
-
-
-@leave_one_out.wrong(
-    "You compare with the answers to all prompts. An easy prompt then makes all of its answers "
-    "look good; compare within a row."
-)
-def _(returns: Tensor) -> Tensor:
-    return returns - (returns.sum() - returns) / max(1, returns.numel() - 1)
-
-
-@leave_one_out.wrong(
-    "You compare along the wrong axis: answer i of one prompt with answer i of the others. Rows "
-    "are prompts."
-)
-def _(returns: Tensor) -> Tensor:
-    others = (returns.sum(dim=0, keepdim=True) - returns) / max(1, returns.shape[0] - 1)
-    return returns - others
-
-
-@exercise(
-    notebook="10",
     title="GRPO: in standard deviations of the group",
     difficulty=2,
     importance=4,
     minutes=8,
     task="""
-        The same table of K answers to each of G prompts, now with their *scores*, since GRPO puts
-        the toll into the loss. Write its advantage: the score minus the mean of the group (all K
-        answers to the prompt), divided by the group's standard deviation plus $10^{-6}$. The
-        deviation is to be divided by K, not by K − 1.
+        Each of G prompts was answered K times: a table (G, K) of *scores*, since GRPO puts the toll
+        into the loss. Write its advantage: the score minus the mean of the group (all K answers to
+        the prompt), divided by the group's standard deviation plus $10^{-6}$. The deviation is to
+        be divided by K, not by K − 1. In and out: (G, K).
         """,
     hints=(
         "`scores.std(dim=1, keepdim=True, correction=0)` divides by K.",

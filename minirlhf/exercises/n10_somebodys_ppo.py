@@ -14,18 +14,18 @@ mistaken_lines = question(
         tensors are already cut to the response and aligned with it: entry t belongs to $A_t$.
 
         ```python
-        tokenizer.pad_token = tokenizer.eos_token                          # a
-        seq = actor.generate(**prompts, do_sample=True, top_k=50)          # b
-        log_probs = log_softmax(logits, -1).gather(-1, ids[..., None])     # c
-        mask = ids != tokenizer.pad_token_id                               # d
-        kl = (log_probs - ref_log_probs) * mask                            # e
-        rewards = -beta * kl                                               # f
-        rewards[:, -1] += scores                                           # g
-        advantages = gae(rewards, values, mask)                            # h
-        returns = advantages + values                                      # i
-        advantages = whiten(advantages, mask)                              # j
-        loss = torch.max(-advantages * ratio, -advantages * clipped)       # k
-        loss = loss.mean()                                                 # l
+        tokenizer.pad_token = tokenizer.eos_token                               # a
+        seq = actor.generate(**prompts, do_sample=True, top_k=50)               # b
+        log_probs = log_softmax(logits, -1).gather(-1, ids[..., None])[..., 0]  # c
+        mask = ids != tokenizer.pad_token_id                                    # d
+        kl = (log_probs - ref_log_probs) * mask                                 # e
+        rewards = -beta * kl                                                    # f
+        rewards[:, -1] += scores                                                # g
+        advantages = gae(rewards, values, mask)                                 # h
+        returns = advantages + values                                           # i
+        advantages = whiten(advantages, mask)                                   # j
+        loss = torch.max(-advantages * ratio, -advantages * clipped)            # k
+        loss = loss.mean()                                                      # l
         ```
 
         Four lines compute something wrong. Set `mistaken_lines` to the set of their letters, such

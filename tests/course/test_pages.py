@@ -73,7 +73,7 @@ def test_the_names_in_the_glossary_exist():
     known = set(dir(minirlhf)) | set(Rollout.__dataclass_fields__)
     known |= {"values", "log_probs", "kl_coef", "gamma", "lam", "clip_range", "gold", "prompt"}
     known |= {"chosen", "rejected", "exact_truth", "trainable=False", "optimal_policy"}
-    known |= set(minirlhf.METRICS)
+    known |= set(minirlhf.METRICS) | set(minirlhf.PPOConfig.__dataclass_fields__)
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
     names = {n for row in rows for n in re.findall(r"`([^`]+)`", row[3])} if rows else set()
     assert len(names) > 30
