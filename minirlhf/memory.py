@@ -19,16 +19,8 @@ A GPU was not measured. Compare with `torch.cuda.max_memory_allocated()`.
 
 from dataclasses import dataclass, replace
 
-from minirlhf.memory_passes import (
-    Passes,
-    copies,
-    decoding,
-    is_chunked,
-    learning,
-    output_table,
-    reading,
-    writing,
-)  # fmt: skip
+from minirlhf import memory_passes as passes
+from minirlhf.memory_passes import Passes
 from minirlhf.shapes import ATTENTIONS, SHARING, Shape, weights_of_four
 
 GIB = 2**30
@@ -131,7 +123,7 @@ def plan(
         shape = language if of_language or (name, sharing) == ("Critic", "value head") else scorer
         static = static_decoding and name == "Actor"
         reads = _reading(name, shape, rollout, language, static)
-        with_gradient = learning(shape, update, speaks=name == "Actor")
+        with_gradient = passes.learning(shape, update, speaks=name == "Actor")
         parts[name] = Part(
             weights=stored * weight,
             gradients=trained * weight,
@@ -141,7 +133,7 @@ def plan(
             closing=_closing(name, shape, update, accumulates) if trained else 0,
             earlier=trained * weight if accumulates else 0,
             away=stored * weight if offload and own_trunk and not trained else 0,
-            decoding=decoding(shape, rollout, stored) if static else 0,
+            decoding=passes.decoding(shape, rollout, stored) if static else 0,
         )
     return parts
 
@@ -195,13 +187,13 @@ def _reading(name: str, shape: Shape, rollout: Passes, language: Shape, static: 
     Autocast keeps its copies of weights that are trained for the whole rollout, so the Actor's are
     there when the others read; of frozen weights it makes one at a time, for each use.
     """
-    held = reading(shape, rollout, tables={"Actor": 3, "Reference": 2}.get(name, 0))
+    held = passes.reading(shape, rollout, tables={"Actor": 3, "Reference": 2}.get(name, 0))
     if name == "Actor":
-        held = max(held, writing(shape, rollout, static=static))
+        held = max(held, passes.writing(shape, rollout, static=static))
     if rollout.casts and not rollout.rank:
-        held += copies(language, rollout, blocks=language.layers)
-        held += output_table(language, rollout.narrow)
-        held += copies(shape, rollout, blocks=shape.layers) if name == "Critic" else 0
+        held += passes.copies(language, rollout, blocks=language.layers)
+        held += passes.output_table(language, rollout.narrow)
+        held += passes.copies(shape, rollout, blocks=shape.layers) if name == "Critic" else 0
     return held
 
 
@@ -216,8 +208,8 @@ def _closing(name: str, shape: Shape, update: Passes, accumulates: bool) -> int:
         return 0
     tables = int(accumulates)
     if name == "Actor" and shape.tied:
-        tables += 1 if update.casts or is_chunked(shape, update) else 2
-    return tables * output_table(shape, update.wide)
+        tables += 1 if update.casts or passes.is_chunked(shape, update) else 2
+    return tables * passes.output_table(shape, update.wide)
 
 
 def _state_bytes(precision: str, optimiser: str) -> int:
