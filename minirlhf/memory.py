@@ -2,16 +2,26 @@
 
     plan(SHAPES["GPT-2 1.6 B"], SHAPES["GPT-2 124 M"], precision="autocast")["Critic"].weights
 
-All numbers are bytes. Weights, gradients and optimiser states are exact, and what a trained model
-keeps of a pass in float32 is within a tenth of autograd's saved tensors on a CPU: the tests compare
-them with real GPT-2, Llama and Qwen2 models, with either attention. Not measured: half precision,
-where norms keep some float32, and any GPU. Not counted: the KV cache while writing, work space of
-kernels, what the allocator holds in reserve, the CUDA context.
+All numbers are bytes. Weights, gradients and optimiser states are exact. The peak is within a tenth
+of the largest sum of all tensors in a real iteration of our trainer, on a CPU: the tests measure it
+for GPT-2, Llama and Qwen2, in float32 and under autocast.
+
+    counted                                             not counted
+    weights, gradients, AdamW's states                  masks, token ids, a rollout's numbers
+    what passes keep for the backward pass              work space of kernels (cuBLAS, cuDNN)
+    what a pass holds while it runs, logits most        what the allocator holds in reserve
+    autocast's half-precision copies of weights         the CUDA context
+    keys and values while writing                       the first step, before states exist
+    which gradients are there at which moment           copies that several processes gather
+
+A GPU was not measured. Compare with `torch.cuda.max_memory_allocated()`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from minirlhf.shapes import ATTENTIONS, Shape
+from minirlhf import memory_passes as passes
+from minirlhf.memory_passes import Passes
+from minirlhf.shapes import ATTENTIONS, SHARING, Shape, weights_of_four
 
 GIB = 2**30
 # bytes per weight, per number of the optimiser's state, and per activation
@@ -22,17 +32,33 @@ PRECISIONS = {
     "bfloat16": (2, 2, 2),  # all of it
 }
 OPTIMISERS = {"AdamW": 2, "AdamW 8 bit": 2, "SGD": 0}  # states per trained parameter
-SHARING = ("nothing", "value head", "pairs", "one trunk")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes that one of the four models takes."""
+    """Bytes that one of the four models takes, or all of them at one moment.
+
+    Attributes:
+        weights: that it adds to memory.
+        gradients: one for each weight that is trained.
+        optimiser: states.
+        activations: the most that a pass with gradient holds; of a frozen model, one without.
+        reading: the most that a pass without gradient holds, writing included.
+        closing: beyond all gradients when the input table gets its own, last in a backward pass.
+        earlier: gradients that earlier microbatches left before its pass begins.
+        away: weights that wait in CPU memory while the model does not read.
+        decoding: what static decoding keeps: keys and values, and weights in half precision.
+    """
 
     weights: int
     gradients: int
     optimiser: int
     activations: int
+    reading: int = 0
+    closing: int = 0
+    earlier: int = 0
+    away: int = 0
+    decoding: int = 0
 
 
 def plan(
@@ -47,6 +73,12 @@ def plan(
     length: int = 256,
     checkpointing: bool = False,
     attention: str = "sdpa",
+    response: int | None = None,
+    batch: int | None = None,
+    accumulates: bool = False,
+    offload: bool = False,
+    static_decoding: bool = False,
+    logits_at_once: int = 2**30,
 ) -> dict[str, Part]:
     """Bytes of Actor, Reference, Critic and Reward model.
 
@@ -63,55 +95,121 @@ def plan(
         length: tokens of prompt and response together.
         checkpointing: activations inside a block are computed again for the backward pass.
         attention: one of ATTENTIONS; our roles take "sdpa" on a GPU and "eager" on a CPU.
+        response: R, tokens of the response, for which there are logits; None = all `length`.
+        batch: responses in a rollout, written and read at once; None = `rows`.
+        accumulates: whether an optimiser step has more than one microbatch.
+        offload: frozen models that share no trunk wait in CPU memory.
+        static_decoding: writing as on a GPU, where its memory stays.
+        logits_at_once: bytes of float32 logits; more are read in chunks (`chunked_log_probs`).
 
     Raises:
         ValueError: an unknown name, a number out of range, or trunks shared without LoRA.
     """
-    _check(precision, optimiser, lora_rank, sharing, attention, rows, length)
+    response = length if response is None else response
+    batch = rows if batch is None else batch
+    _check(precision, optimiser, lora_rank, sharing, attention)
+    _check_sizes(rows, length, response, batch, logits_at_once)
     weight, _, activation = PRECISIONS[precision]
     state = _state_bytes(precision, optimiser)
+    update = Passes(
+        rows, length, response, weight, activation, attention, checkpointing, lora_rank,
+        logits_at_once,
+    )  # fmt: skip
+    rollout = replace(update, rows=batch)
+    own_trunk = sharing in ("nothing", "value head")
     parts = {}
-    for name, (stored, trained) in _counts(language, scorer, lora_rank, sharing).items():
+    for name, (stored, trained) in weights_of_four(language, scorer, lora_rank, sharing).items():
         of_language = name in ("Actor", "Reference") or sharing == "one trunk"
         shape = language if of_language or (name, sharing) == ("Critic", "value head") else scorer
-        numbers = (
-            rows * length * _kept_of_token(shape, length, attention, trained > 0, checkpointing)
-        )
-        # a frozen model's logits; of a trained one the log-softmax, kept, and two on its way back
-        tables = {"Actor": 3, "Reference": 1}.get(name, 0)
+        static = static_decoding and name == "Actor"
+        reads = _reading(name, shape, rollout, language, static)
+        with_gradient = passes.learning(shape, update, speaks=name == "Actor")
         parts[name] = Part(
             weights=stored * weight,
             gradients=trained * weight,
             optimiser=trained * state,
-            activations=numbers * activation + tables * rows * length * shape.vocabulary * 4,
+            activations=with_gradient if trained else reads,
+            reading=reads,
+            closing=_closing(name, shape, update, accumulates) if trained else 0,
+            earlier=trained * weight if accumulates else 0,
+            away=stored * weight if offload and own_trunk and not trained else 0,
+            decoding=passes.decoding(shape, rollout, stored) if static else 0,
         )
     return parts
 
 
-def _counts(language: Shape, scorer: Shape, rank: int, sharing: str) -> dict[str, tuple[int, int]]:
-    """Of each model: weights that it adds to memory, and how many of its weights are trained."""
-    if sharing == "one trunk":
-        scorer = language
-    head = scorer.width  # one number from the last hidden state, without a bias
-    whole = language.parameters + language.output_parameters
-    actor, critic = (whole,) * 2, (scorer.parameters + head,) * 2
-    reference, reward = (whole, 0), (scorer.parameters + head, 0)
-    if rank:
-        adapters, own = language.lora_parameters(rank), scorer.lora_parameters(rank) + head
-        actor, critic = (whole + adapters, adapters), (scorer.parameters + own, own)
-        if sharing in ("pairs", "one trunk"):
-            reference, critic = (0, 0), (own, own)
-        if sharing == "one trunk":
-            reward = (own, 0)
-    if sharing == "value head":
-        critic = (language.width,) * 2
-    return {"Actor": actor, "Reference": reference, "Critic": critic, "Reward model": reward}
+def moments(parts: dict[str, Part]) -> dict[str, Part]:
+    """What all four models take together, whenever one of them is at its worst.
+
+        rollout      no gradients                                     one model reads
+        Actor        those of earlier microbatches                    its activations
+        Critic       the same, and the Actor's                        its activations
+
+    Returns:
+        In order of time; the activations are those of the model at work.
+    """
+    every = parts.values()
+    weights, states = sum(p.weights for p in every), sum(p.optimiser for p in every)
+    away, stays = sum(p.away for p in every), sum(p.decoding for p in every)
+    found = {
+        f"{name} reads": Part(weights - away + p.away, 0, states, p.reading + stays)
+        for name, p in parts.items()
+    }
+    present, done = sum(p.earlier for p in every), 0
+    for name, p in parts.items():
+        if p.gradients:
+            there = max(present, done)
+            found[f"{name} learns"] = Part(weights - away, there, states, p.activations + stays)
+            done += p.gradients
+            there = max(present, done)
+            found[f"{name} ends"] = Part(weights - away, there, states, p.closing + stays)
+    return found
+
+
+def worst(parts: dict[str, Part]) -> Part:
+    """The moment that takes most."""
+    return max(moments(parts).values(), key=total)
+
+
+def total(part: Part) -> int:
+    """Bytes of a moment."""
+    return part.weights + part.gradients + part.optimiser + part.activations
 
 
 def peak(parts: dict[str, Part]) -> int:
-    """Bytes at the worst moment: everything that stays, and the activations of one model."""
-    stays = sum(p.weights + p.gradients + p.optimiser for p in parts.values())
-    return stays + max(p.activations for p in parts.values())
+    """Bytes at the worst moment of an iteration."""
+    return total(worst(parts))
+
+
+def _reading(name: str, shape: Shape, rollout: Passes, language: Shape, static: bool) -> int:
+    """Without gradient: reading, the Actor's writing, and autocast's copies.
+
+    Autocast keeps its copies of weights that are trained for the whole rollout, so the Actor's are
+    there when the others read; of frozen weights it makes one at a time, for each use.
+    """
+    held = passes.reading(shape, rollout, tables={"Actor": 3, "Reference": 2}.get(name, 0))
+    if name == "Actor":
+        held = max(held, passes.writing(shape, rollout, static=static))
+    if rollout.casts and not rollout.rank:
+        held += passes.copies(language, rollout, blocks=language.layers)
+        held += passes.output_table(language, rollout.narrow)
+        held += passes.copies(shape, rollout, blocks=shape.layers) if name == "Critic" else 0
+    return held
+
+
+def _closing(name: str, shape: Shape, update: Passes, accumulates: bool) -> int:
+    """When the input table gets its gradient, last of all, beyond that one.
+
+    Where it is the output table as well, that one's gradient waits; autograd adds the two in place,
+    but for whole logits in the weights' precision, whose gradient is a transposed view. With
+    several microbatches the sum is then added to what is there.
+    """
+    if update.rank:
+        return 0
+    tables = int(accumulates)
+    if name == "Actor" and shape.tied:
+        tables += 1 if update.casts or passes.is_chunked(shape, update) else 2
+    return tables * passes.output_table(shape, update.wide)
 
 
 def _state_bytes(precision: str, optimiser: str) -> int:
@@ -120,29 +218,16 @@ def _state_bytes(precision: str, optimiser: str) -> int:
     return OPTIMISERS[optimiser] * each + (4 if precision == "mixed" else 0)
 
 
-def _kept_of_token(
-    shape: Shape, length: int, attention: str, trained: bool, checkpointing: bool
-) -> int:
-    """Numbers kept of each token for the backward pass; a frozen model has one block's at a time.
-
-    With checkpointing, each block keeps its input, and one block at a time all the rest.
-    """
-    block = shape.kept_by_block(length, attention)
-    if not trained:
-        return block
-    blocks = block + shape.layers * shape.width if checkpointing else shape.layers * block
-    return blocks + shape.kept_outside
+def _check_sizes(rows: int, length: int, response: int, batch: int, logits_at_once: int) -> None:
+    smallest = min(rows, length, response, logits_at_once)
+    if smallest < 1 or response > length or batch < rows:
+        raise ValueError(
+            "wanted rows, length, response and logits_at_once ≥ 1, response ≤ length and "
+            f"batch ≥ rows; got {rows}, {length}, {response}, {logits_at_once} and batch {batch}"
+        )
 
 
-def _check(
-    precision: str,
-    optimiser: str,
-    lora_rank: int,
-    sharing: str,
-    attention: str,
-    rows: int,
-    length: int,
-) -> None:
+def _check(precision: str, optimiser: str, lora_rank: int, sharing: str, attention: str) -> None:
     for name, value, known in (
         ("precision", precision, PRECISIONS),
         ("optimiser", optimiser, OPTIMISERS),
@@ -151,10 +236,8 @@ def _check(
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-    if lora_rank < 0 or rows < 1 or length < 1:
-        raise ValueError(
-            f"wanted lora_rank ≥ 0, rows ≥ 1 and length ≥ 1, got {lora_rank}, {rows} and {length}"
-        )
+    if lora_rank < 0:
+        raise ValueError(f"wanted lora_rank ≥ 0, got {lora_rank}")
     if sharing in ("pairs", "one trunk") and not lora_rank:
         raise ValueError(
             f"sharing {sharing!r} needs LoRA (lora_rank ≥ 1): trained whole, "

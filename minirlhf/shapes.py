@@ -1,14 +1,15 @@
-"""The sizes of a language model, and what follows from them: weights, and what a pass keeps.
+"""The sizes of a language model, and how many weights follow from them, exactly.
 
-Three families: GPT-2, and Llama and Qwen2, which differ in the biases of query, key and value.
-Parameters are exact. What a forward pass keeps for its backward pass is counted tensor by tensor in
-transformers' own code; the tests compare it with autograd's saved tensors, in float32.
+Three families: GPT-2, and Llama and Qwen2, which differ in the biases of query, key and value. What
+their passes hold in memory is in `minirlhf.memory_passes`.
 """
 
 from dataclasses import dataclass
 
 FAMILIES = ("gpt2", "llama", "qwen2")
 ATTENTIONS = ("sdpa", "eager")  # one fused operation, or a table of all attention weights
+ROLES = ("Actor", "Reference", "Critic", "Reward model")
+SHARING = ("nothing", "value head", "pairs", "one trunk")  # of trunks, by the four
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ class Shape:
         return self.width // self.heads * (self.kv_heads or self.heads)
 
     @property
+    def block_matrices(self) -> int:
+        """Weights of one block's matrices: 4·H² + 2·H·I, or 2·H² + 2·H·K + 3·H·I."""
+        h, i, k = self.width, self.inner, self.key_width
+        if self.family == "gpt2":
+            return 4 * h * h + 2 * h * i
+        return 2 * h * h + 2 * h * k + 3 * h * i
+
+    @property
     def parameters(self) -> int:
         """The trunk's, with the input table and without an output matrix of its own.
 
@@ -69,10 +78,9 @@ class Shape:
         h, i, k = self.width, self.inner, self.key_width
         if self.family == "gpt2":
             tables = (self.vocabulary + self.positions) * h
-            return tables + self.layers * (4 * h * h + 2 * h * i + 9 * h + i) + 2 * h
+            return tables + self.layers * (self.block_matrices + 9 * h + i) + 2 * h
         biases = h + 2 * k if self.family == "qwen2" else 0
-        block = 2 * h * h + 2 * h * k + 3 * h * i + 2 * h + biases
-        return self.vocabulary * h + self.layers * block + h
+        return self.vocabulary * h + self.layers * (self.block_matrices + 2 * h + biases) + h
 
     @property
     def output_parameters(self) -> int:
@@ -90,27 +98,34 @@ class Shape:
             return self.layers * rank * (4 * h + 2 * h + 2 * (h + i))
         return self.layers * rank * (2 * 2 * h + 2 * (h + k) + 3 * (h + i))
 
-    def kept_by_block(self, length: int, attention: str = "sdpa") -> int:
-        """Numbers that one block keeps of each token for its backward pass.
 
-        GPT-2: inputs of the two LayerNorms and of four matrices, query, key, value and the
-        attention's output, 8·H; inputs and outputs of the GELU and, where that is many operations,
-        of each: 2·I or 5·I. Llama and Qwen2: 10·H and 4·I. Then, with fused attention, the
-        mask, `length`, and a number for each head; else the weights, heads·length.
+def weights_of_four(
+    language: Shape, scorer: Shape, rank: int, sharing: str
+) -> dict[str, tuple[int, int]]:
+    """Of each model: weights that it adds to memory, and how many of its weights are trained.
 
-        Args:
-            length: tokens of a text.
-            attention: one of ATTENTIONS.
-        """
-        weights = self.heads * length if attention == "eager" else length + self.heads
-        if self.family == "gpt2":
-            return 8 * self.width + (2 if self.fused_gelu else 5) * self.inner + weights + 4
-        return 10 * self.width + 4 * self.inner + weights + 2
-
-    @property
-    def kept_outside(self) -> int:
-        """Of each token: inputs of the last norm and of the head; Llama's embedding once more."""
-        return (2 if self.family == "gpt2" else 3) * self.width
+    Args:
+        language: of Actor and Reference.
+        scorer: of Critic and Reward model.
+        rank: of LoRA; 0 = every weight of Actor and Critic is trained.
+        sharing: one of SHARING.
+    """
+    if sharing == "one trunk":
+        scorer = language
+    head = scorer.width  # one number from the last hidden state, without a bias
+    whole = language.parameters + language.output_parameters
+    actor, critic = (whole,) * 2, (scorer.parameters + head,) * 2
+    reference, reward = (whole, 0), (scorer.parameters + head, 0)
+    if rank:
+        adapters, own = language.lora_parameters(rank), scorer.lora_parameters(rank) + head
+        actor, critic = (whole + adapters, adapters), (scorer.parameters + own, own)
+        if sharing in ("pairs", "one trunk"):
+            reference, critic = (0, 0), (own, own)
+        if sharing == "one trunk":
+            reward = (own, 0)
+    if sharing == "value head":
+        critic = (language.width,) * 2
+    return dict(zip(ROLES, (actor, reference, critic, reward), strict=True))
 
 
 def _gpt2(layers: int, width: int, heads: int, positions: int = 1024) -> Shape:

@@ -20,7 +20,7 @@ LONGEST = 250  # lines
 LEVELS = """
 records, masks, numbers, files: masks batch noise threads hub atomic course_files start config_rules
                     shapes notebook_files data_report
-                    data_split data_sources
+                    data_split data_sources memory_passes
 formulas:           log_probs kl rewards advantages baselines metrics data loading history
                     predictions memory lora processes sharding
                     adapter_files

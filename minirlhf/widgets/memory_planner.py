@@ -10,8 +10,8 @@ from typing import Any
 
 import traitlets
 
-from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, SHARING, Part, peak, plan
-from minirlhf.shapes import ATTENTIONS, SHAPES, Shape
+from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, Part, plan, total, worst
+from minirlhf.shapes import ATTENTIONS, SHAPES, SHARING, Shape
 from minirlhf.widgets.live import LiveWidget, script, strings, style
 from minirlhf.widgets.picture import BLUE, INK, ORANGE, PURPLE, SKY, Picture, number
 
@@ -21,8 +21,8 @@ KINDS = {"weights": BLUE, "gradients": SKY, "optimiser": ORANGE, "activations": 
 class MemoryPlanner(LiveWidget):
     """GiB of Actor, Reference, Critic and Reward model: weights, gradients, states, activations.
 
-    Weights, gradients and states are exact for GPT-2, Llama and Qwen2; activations are within a
-    tenth of what autograd keeps in float32 on a CPU, and an estimate elsewhere (`minirlhf.memory`).
+    Weights, gradients and states are exact for GPT-2, Llama and Qwen2; the worst moment is within a
+    tenth of what an iteration takes on a CPU, and an estimate on a GPU (`minirlhf.memory`).
 
     Args:
         language: name of the Actor's and the Reference's shape; None = the first there is.
@@ -111,17 +111,10 @@ class MemoryPlanner(LiveWidget):
             parts = self.plan()
         except ValueError as error:
             return Picture(7.4, 0.4, str(error))
-        gib = peak(parts) / GIB
+        gib = total(worst(parts)) / GIB
         picture = Picture(7.4, 3.0, self._describe(parts, gib))
         axes = picture.subplots()
-        every = list(parts.values())
-        worst = Part(
-            weights=sum(p.weights for p in every),
-            gradients=sum(p.gradients for p in every),
-            optimiser=sum(p.optimiser for p in every),
-            activations=max(p.activations for p in every),
-        )
-        bars = {**parts, self._words["memory_planner.peak"]: worst}
+        bars = {**parts, self._words["memory_planner.peak"]: worst(parts)}
         for row, part in enumerate(bars.values()):
             left = 0.0
             for kind, colour in KINDS.items():
@@ -141,8 +134,5 @@ class MemoryPlanner(LiveWidget):
         return picture
 
     def _describe(self, parts: dict[str, Part], gib: float) -> str:
-        each = ", ".join(
-            f"{name} {number((p.weights + p.gradients + p.optimiser + p.activations) / GIB)}"
-            for name, p in parts.items()
-        )
+        each = ", ".join(f"{name} {number(total(p) / GIB)}" for name, p in parts.items())
         return self._words["memory_planner.alt"].format(each=each, peak=number(gib))

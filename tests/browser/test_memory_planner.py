@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, SHARING, peak
-from minirlhf.shapes import ATTENTIONS, SHAPES
+from minirlhf.memory import GIB, OPTIMISERS, PRECISIONS, peak
+from minirlhf.shapes import ATTENTIONS, SHAPES, SHARING
 from minirlhf.widgets.memory_planner import KINDS, MemoryPlanner
 from minirlhf.widgets.picture import number
 

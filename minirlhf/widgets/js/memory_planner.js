@@ -63,20 +63,17 @@ function drawMemory({ model, el }) {
       verdict.textContent = word("memory_planner.needs_lora", { sharing: s.sharing });
       return;
     }
-    const peak = memoryPeak(plan) / GIB;
+    const worst = worstMoment(plan), peak = sumOf(worst);
     verdict.textContent = word(peak <= s.budget ? "memory_planner.fits" : "memory_planner.too_much",
       { peak: number(peak), budget: number(s.budget, 0) });
     bars.setAttribute("aria-label", verdict.textContent);
-    drawBars(plan);
+    drawBars(plan, worst);
     drawTable(plan, peak);
   }
 
-  function drawBars(plan) {
-    const parts = Object.values(plan);
-    const all = (kind) => parts.reduce((sum, p) => sum + p[kind], 0);
-    const worst = { weights: all("weights"), gradients: all("gradients"),
-      optimiser: all("optimiser"), activations: Math.max(...parts.map((p) => p.activations)) };
-    const scale = (WIDE - LEFT - 60) / Math.max(sumOf(worst), 1e-9);
+  function drawBars(plan, worst) {
+    const most = Math.max(...Object.values(plan).map(sumOf), sumOf(worst), 1e-9);
+    const scale = (WIDE - LEFT - 60) / most;
     [...Object.entries(plan), [word("memory_planner.peak"), worst]].forEach(([name, part], row) => {
       const y = row * LINE;
       let x = LEFT;

@@ -1,4 +1,5 @@
-// The arithmetic of minirlhf/shapes.py and memory.py in JavaScript: bytes of the four models.
+// The arithmetic of minirlhf/shapes.py, memory_passes.py and memory.py in JavaScript: bytes of the
+// four models, with one microbatch a step, logits at all tokens, and sampling step by step.
 
 /** I, numbers between the feed-forward matrices. */
 const inner = (shape) => shape.feed_forward || 4 * shape.width;
@@ -47,42 +48,139 @@ function modelCounts(language, scorer, rank, sharing) {
   return counts;
 }
 
-/** Numbers that blocks and head keep of each token for the backward pass. */
-function keptOfToken(shape, { length, attention, checkpointing }, trained) {
-  const { width: h, heads, layers, family } = shape, gpt2 = family === "gpt2";
-  const weights = attention === "eager" ? heads * length : length + heads;
-  const block = weights + (gpt2 ? 8 * h + (shape.fused_gelu ? 2 : 5) * inner(shape) + 4
-    : 10 * h + 4 * inner(shape) + 2);
-  if (!trained) return block;
-  return (checkpointing ? block + layers * h : layers * block) + (gpt2 ? 2 : 3) * h;
+const FLOAT32 = 4, LOGITS_AT_ONCE = 2 ** 30;
+
+/** Of one block's matrices: weights. */
+function blockMatrices(shape) {
+  const h = shape.width, i = inner(shape), k = keyWidth(shape);
+  return shape.family === "gpt2" ? 4 * h * h + 2 * h * i : 2 * h * h + 2 * h * k + 3 * h * i;
 }
 
-/** Bytes by model: {weights, gradients, optimiser, activations}; null where LoRA is needed. */
+/** Of one token, for the backward pass of one block. */
+function keptByBlock(shape, how) {
+  const { width: h, heads } = shape, i = inner(shape), casts = how.narrow < how.wide;
+  const gpt2 = shape.family === "gpt2";
+  const weights = how.attention === "eager"
+    ? heads * how.length * (how.narrow + (casts ? how.wide : 0))
+    : how.length * how.narrow + heads * FLOAT32;
+  const wide = (gpt2 || how.rank ? 2 : 4) * h;
+  const narrow = gpt2 ? 6 * h + (shape.fused_gelu ? 2 : 5) * i : (casts ? 9 : 6) * h + 4 * i;
+  return wide * how.wide + (narrow + (gpt2 ? 4 : 7) * how.rank) * how.narrow + weights
+    + 4 * FLOAT32;
+}
+
+/** Of one token, while a block is run without gradient. */
+function heldByBlock(shape, how) {
+  const { width: h, heads } = shape, eager = how.attention === "eager";
+  const gelu = shape.family === "gpt2" ? (shape.fused_gelu ? 2 : 4) : 3;
+  const weights = eager ? heads * how.length : 0;
+  const half = Math.max((gelu * inner(shape) + weights) * how.narrow,
+    2 * weights * FLOAT32 + 3 * h * how.narrow);
+  return half + 6 * h * how.wide + how.length * (eager ? FLOAT32 : 1);
+}
+
+/** Of one token, on the way back through a block, beyond what it kept. */
+function backThroughBlock(shape, how) {
+  const i = inner(shape) * how.narrow;
+  const weights = how.attention === "eager" ? shape.heads * how.length * FLOAT32 : 0;
+  const gone = (shape.family === "gpt2" ? (shape.fused_gelu ? 2 : 5) : 4) * i;
+  return Math.max(2 * i, 2 * weights - gone) + 2 * shape.width * how.wide;
+}
+
+/** Bytes of the logits held at once, and whether they are a chunk. */
+function logitsOf(shape, how) {
+  const each = shape.vocabulary * FLOAT32, chunked = how.tokens * each > LOGITS_AT_ONCE;
+  const tokens = chunked ? Math.max(1, Math.floor(LOGITS_AT_ONCE / (2 * each))) : how.tokens;
+  return [tokens * each, chunked];
+}
+
+/** A pass without gradient; `tables` as large as the logits. */
+function reading(shape, how, tables) {
+  const casts = how.narrow < how.wide, [table, chunked] = logitsOf(shape, how);
+  const copy = shape.vocabulary * shape.width * how.narrow;
+  let head = tables * table;
+  if (tables && casts)
+    head = Math.max(Math.floor(table * 5 / 2) + (chunked ? copy : 0), Math.floor(table / 2) + copy);
+  return Math.max(how.tokens * heldByBlock(shape, how), head);
+}
+
+/** A pass with gradient, at its worst. */
+function learning(shape, how, speaks) {
+  const casts = how.narrow < how.wide, { layers, width: h } = shape;
+  const copies = (blocks) => casts ? blocks * blockMatrices(shape) * how.narrow : 0;
+  const block = keptByBlock(shape, how), outside = (shape.family === "gpt2" ? 2 : 3) * h * how.wide;
+  let stays = how.tokens * (layers * (how.checkpointing ? h * how.wide : block) + outside);
+  let back = how.tokens * backThroughBlock(shape, how), forward = 0;
+  if (how.checkpointing) {
+    back += how.tokens * block + copies(1);
+    forward = how.tokens * heldByBlock(shape, how) + copies(how.rank ? 0 : layers);
+  } else stays += copies(layers);
+  if (!speaks) return stays + Math.max(back, forward);
+  const [table, chunked] = logitsOf(shape, how), output = shape.vocabulary * h;
+  const gradient = how.rank ? 0 : output * how.wide, half = casts ? output * how.narrow : 0;
+  const head = chunked ? Math.floor(table * (casts ? 5 : 4) / 2) + gradient + half
+    : Math.max(half + 3 * table, Math.floor(table * how.narrow / FLOAT32) + gradient
+      + (gradient ? half : 0));
+  return stays + Math.max(head, back + gradient, forward);
+}
+
+/** The passes of a rollout that one model makes, with the copies that autocast keeps meanwhile. */
+function inRollout(name, shape, how, language) {
+  let held = reading(shape, how, { "Actor": 3, "Reference": 2 }[name] ?? 0);
+  if (name === "Actor") {
+    const size = shape.family === "gpt2" ? how.narrow : how.wide;
+    held = Math.max(held, 2 * shape.layers * keyWidth(shape) * how.tokens * size
+      + how.rows * shape.vocabulary * (how.narrow + FLOAT32 + 16));
+  }
+  if (how.narrow < how.wide && !how.rank) {
+    held += language.layers * blockMatrices(language) * how.narrow
+      + language.vocabulary * language.width * how.narrow;
+    if (name === "Critic") held += shape.layers * blockMatrices(shape) * how.narrow;
+  }
+  return held;
+}
+
+/** Bytes by model: {weights, gradients, optimiser, activations, …}; null where LoRA is needed. */
 function memoryPlan(s, tables) {
   if (["pairs", "one trunk"].includes(s.sharing) && !s.lora_rank) return null;
   const language = tables.shapes[s.language], scorer = tables.shapes[s.scorer];
   const [weight, number, activation] = tables.precisions[s.precision];
   const each = s.optimiser === "AdamW 8 bit" ? 1 : number;
   const state = tables.optimisers[s.optimiser] * each + (s.precision === "mixed" ? 4 : 0);
+  const how = { rows: s.rows, length: s.length, tokens: s.rows * s.length, wide: weight,
+    narrow: activation, attention: s.attention, checkpointing: s.checkpointing,
+    rank: s.lora_rank };
   const plan = {};
   for (const [name, [stored, trained]] of
        Object.entries(modelCounts(language, scorer, s.lora_rank, s.sharing))) {
     const ofLanguage = name === "Actor" || name === "Reference" || s.sharing === "one trunk";
     const shape = ofLanguage || (name === "Critic" && s.sharing === "value head")
       ? language : scorer;
-    const kept = s.rows * s.length * keptOfToken(shape, s, trained > 0);
-    const logits = { Actor: 3, Reference: 1 }[name] ?? 0;
+    const read = inRollout(name, shape, how, language);
+    const table = name === "Actor" && shape.tied && !s.lora_rank
+      ? shape.vocabulary * shape.width * weight : 0;
+    const waiting = activation < weight || logitsOf(shape, how)[1] ? 1 : 2;
     plan[name] = {
       weights: stored * weight, gradients: trained * weight, optimiser: trained * state,
-      activations: kept * activation + logits * s.rows * s.length * shape.vocabulary * 4,
+      activations: trained ? learning(shape, how, name === "Actor") : read,
+      reading: read, closing: waiting * table,
     };
   }
   return plan;
 }
 
-/** Everything that stays, and the activations of one model. */
-function memoryPeak(plan) {
-  const parts = Object.values(plan);
-  return parts.reduce((sum, p) => sum + p.weights + p.gradients + p.optimiser, 0)
-    + Math.max(...parts.map((p) => p.activations));
+/** The worst moment of an iteration: {weights, gradients, optimiser, activations}. */
+function worstMoment(plan) {
+  const parts = Object.values(plan), sum = (kind) => parts.reduce((x, p) => x + p[kind], 0);
+  const weights = sum("weights"), optimiser = sum("optimiser"), moments = [];
+  let gradients = 0;
+  for (const p of parts)
+    moments.push({ weights, gradients: 0, optimiser, activations: p.reading });
+  for (const p of parts) if (p.gradients) {
+    moments.push({ weights, gradients, optimiser, activations: p.activations });
+    gradients += p.gradients;
+    moments.push({ weights, gradients, optimiser, activations: p.closing });
+  }
+  const total = (m) => m.weights + m.gradients + m.optimiser + m.activations;
+  return moments.reduce((a, b) => total(b) > total(a) ? b : a);
 }
