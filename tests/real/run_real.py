@@ -7,8 +7,8 @@ and `data/movie-reviews.{pos,neg}.txt`. The model learns to write short movie re
 model learns to prefer positive ones, and PPO makes the reviews kinder. Everything is measured on
 sentences that no stage has seen. PPO runs twice from the same stages 1 and 2: on all weights, and
 with LoRA, where the Reference reads with the Actor's weights and the Critic with the Reward
-model's. The exit code is 1 when a seed misses a goal, or when over all seeds the score with LoRA
-rises by less than on all weights by more than 2 standard errors of the difference.
+model's. The exit code is 1 when a seed misses a goal, or when LoRA misses the verdict of
+`results.verdict` over all seeds.
 """
 
 import argparse
@@ -134,6 +134,7 @@ def train(model: Path, rows: Reviews, folder: Path, effort: Effort, seed: int) -
             str(seed),
             "--save-every",
             "100",
+            *(["--resume"] if (folder / stage).exists() else []),  # trains no step of it again
         ]
         words.append("--keep-duplicates")  # some openings of sentences come more than once
         for name, path in (sources[stage] | {"out": folder / stage}).items():
@@ -150,13 +151,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--effort", choices=EFFORTS, default="full")
     parser.add_argument("--json", type=Path, help="also write what was measured here")
+    parser.add_argument("--keep", type=Path, help="keep all runs here; what is there is not rerun")
     options = parser.parse_args()
     model, data = real_folders()
     effort = EFFORTS[options.effort]
     found = []
     for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(run(model, read_reviews(data, seed=seed), Path(folder), effort, seed))
+        with tempfile.TemporaryDirectory() as passing:
+            folder = (options.keep or Path(passing)) / str(seed)
+            folder.mkdir(parents=True, exist_ok=True)
+            found.append(run(model, read_reviews(data, seed=seed), folder, effort, seed))
         print(report(found[-1]), flush=True)  # noqa: T201
     summary = together(found)
     print(json.dumps(summary, indent=1), flush=True)  # noqa: T201
@@ -165,7 +169,7 @@ def main() -> int:
         text = json.dumps(whole, indent=1, ensure_ascii=False)
         options.json.write_text(text + "\n", encoding="utf-8")
     reached = all(all(one["goals"].values()) for one in found)
-    return 0 if reached and summary["lora_within_2_errors"] else 1
+    return 0 if reached and summary["lora_reaches_it"] else 1
 
 
 if __name__ == "__main__":
