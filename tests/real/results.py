@@ -119,6 +119,12 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def without_samples(found: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of one seed: the data are nobody's to spread, and samples begin with them."""
+    cut = {name: {k: v for k, v in found[name].items() if k != "samples"} for name in ACTORS}
+    return found | cut
+
+
 def conditions(name: str, effort: "Effort") -> dict[str, Any]:
     """What the numbers depend on besides the code."""
     return {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from measures import measure
-from results import ACTORS, conditions, goals, report, together
+from results import ACTORS, conditions, goals, report, together, without_samples
 from reviews import Reviews, read_reviews, real_folders
 
 from minirlhf.cli import app
@@ -177,7 +177,8 @@ def main() -> int:
     summary = together(found)
     print(json.dumps(summary, indent=1), flush=True)  # noqa: T201
     if options.json:
-        whole = {**conditions(options.effort, effort), "together": summary, "seeds": found}
+        seeds = [without_samples(one) for one in found]
+        whole = {**conditions(options.effort, effort), "together": summary, "seeds": seeds}
         text = json.dumps(whole, indent=1, ensure_ascii=False)
         options.json.write_text(text + "\n", encoding="utf-8")
     reached = all(all(one["goals"].values()) for one in found)
