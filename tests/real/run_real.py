@@ -7,8 +7,8 @@ and `data/movie-reviews.{pos,neg}.txt`. The model learns to write short movie re
 model learns to prefer positive ones, and PPO makes the reviews kinder. Everything is measured on
 sentences that no stage has seen. PPO runs twice from the same stages 1 and 2: on all weights, and
 with LoRA, where the Reference reads with the Actor's weights and the Critic with the Reward
-model's. The exit code is 1 when a seed misses a goal, or when over all seeds the score with LoRA
-rises by less than on all weights by more than 2 standard errors of the difference.
+model's. The exit code is 1 when a seed misses a goal, or when LoRA misses the verdict of
+`results.verdict` over all seeds.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from measures import measure
-from results import ACTORS, conditions, goals, report, together
+from results import ACTORS, conditions, goals, report, together, without_samples
 from reviews import Reviews, read_reviews, real_folders
 
 from minirlhf.cli import app
@@ -39,7 +39,9 @@ class Effort:
     ppo_batch: int  # responses per iteration
     actor_lr: float
     lora_rank: int  # of Actor and Critic, in the second run of PPO
-    lora_actor_lr: float  # 4 × actor_lr; at 10 × and more, responses shrink to 4 words and fewer
+    # with rank 16, 4 × actor_lr raises the KL as fast as all weights do (rank 8 wants 6 ×, at
+    # 10 × and more responses shrink to 4 words and fewer; rank 32 goes too far with 4 ×)
+    lora_actor_lr: float
     lora_critic_lr: float
     responses: int  # to held-out prompts, before and after PPO
     loss_fall: float  # nats per token, at least
@@ -53,7 +55,7 @@ FULL = Effort(
     ppo_iterations=20,
     ppo_batch=64,
     actor_lr=3e-4,
-    lora_rank=8,
+    lora_rank=16,
     lora_actor_lr=1.2e-3,
     lora_critic_lr=3e-3,
     responses=256,
@@ -61,13 +63,23 @@ FULL = Effort(
     accuracy=0.6,
     score_rise=0.3,
 )
+HALF = replace(
+    FULL,
+    sft_steps=60,
+    reward_steps=40,
+    ppo_iterations=8,
+    actor_lr=4e-4,
+    lora_actor_lr=1.6e-3,
+    loss_fall=1.0,
+    accuracy=0.55,
+)
 SHORT = Effort(
     sft_steps=50,
     reward_steps=40,
     ppo_iterations=8,
     ppo_batch=32,
     actor_lr=5e-4,
-    lora_rank=8,
+    lora_rank=16,
     lora_actor_lr=2e-3,
     lora_critic_lr=3e-3,
     responses=128,
@@ -75,7 +87,7 @@ SHORT = Effort(
     accuracy=0.55,
     score_rise=0.1,
 )
-EFFORTS = {"full": FULL, "short": SHORT}
+EFFORTS = {"full": FULL, "half": HALF, "short": SHORT}
 
 
 def run(model: Path, rows: Reviews, folder: Path, effort: Effort, seed: int) -> dict[str, Any]:
@@ -134,6 +146,7 @@ def train(model: Path, rows: Reviews, folder: Path, effort: Effort, seed: int) -
             str(seed),
             "--save-every",
             "100",
+            *(["--resume"] if (folder / stage).exists() else []),  # trains no step of it again
         ]
         words.append("--keep-duplicates")  # some openings of sentences come more than once
         for name, path in (sources[stage] | {"out": folder / stage}).items():
@@ -150,22 +163,26 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--effort", choices=EFFORTS, default="full")
     parser.add_argument("--json", type=Path, help="also write what was measured here")
+    parser.add_argument("--keep", type=Path, help="keep all runs here; what is there is not rerun")
     options = parser.parse_args()
     model, data = real_folders()
     effort = EFFORTS[options.effort]
     found = []
     for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(run(model, read_reviews(data, seed=seed), Path(folder), effort, seed))
+        with tempfile.TemporaryDirectory() as passing:
+            folder = (options.keep or Path(passing)) / str(seed)
+            folder.mkdir(parents=True, exist_ok=True)
+            found.append(run(model, read_reviews(data, seed=seed), folder, effort, seed))
         print(report(found[-1]), flush=True)  # noqa: T201
     summary = together(found)
     print(json.dumps(summary, indent=1), flush=True)  # noqa: T201
     if options.json:
-        whole = {**conditions(options.effort, effort), "together": summary, "seeds": found}
+        seeds = [without_samples(one) for one in found]
+        whole = {**conditions(options.effort, effort), "together": summary, "seeds": seeds}
         text = json.dumps(whole, indent=1, ensure_ascii=False)
         options.json.write_text(text + "\n", encoding="utf-8")
     reached = all(all(one["goals"].values()) for one in found)
-    return 0 if reached and summary["lora_within_2_errors"] else 1
+    return 0 if reached and summary["lora_reaches_it"] else 1
 
 
 if __name__ == "__main__":
