@@ -39,7 +39,7 @@ class Effort:
     ppo_batch: int  # responses per iteration
     actor_lr: float
     lora_rank: int  # of Actor and Critic, in the second run of PPO
-    # with rank 16, 4 × actor_lr raises the KL as fast as all weights do (rank 8 wants 6 ×, at
+    # with rank 16, 4 × actor_lr raises the KL about as fast as all weights (rank 8 wants 6 ×, at
     # 10 × and more responses shrink to 4 words and fewer; rank 32 goes too far with 4 ×)
     lora_actor_lr: float
     lora_critic_lr: float
