@@ -87,7 +87,7 @@ class OnlineTrainer(Trainer):
         check_same_vocabulary(actor, reference, reward_model, *([critic] if critic else []))
         if not prompts:
             raise ValueError("no prompts to answer")
-        self._prompt_ids = encode_prompts(actor.tokenizer, prompts)
+        self.prompt_ids = encode_prompts(actor.tokenizer, prompts)
         self.prompts = [prompt_text(actor.tokenizer, prompt) for prompt in prompts]
         self.judge = judge
         self.roles = {"actor": actor}
@@ -95,7 +95,7 @@ class OnlineTrainer(Trainer):
         for role in (actor, critic):
             if role is not None:
                 check_lora_rank(config, role)
-                check_lengths(role.model, self._prompt_ids, config.max_response_tokens)
+                check_lengths(role.model, self.prompt_ids, config.max_response_tokens)
                 set_checkpointing(role, config.gradient_checkpointing)
         if config.offload and here().sharded:
             raise ValueError("offload is for whole models; with FSDP leave it out")
@@ -138,7 +138,7 @@ class OnlineTrainer(Trainer):
 
     def collect(self, rows: Sequence[int]) -> Rollout:
         """Step 1: the rollout on these prompts; each process writes and reads its part."""
-        prompts, own = pad_prompts([self._prompt_ids[i] for i in rows], self.actor.filler), here()
+        prompts, own = pad_prompts([self.prompt_ids[i] for i in rows], self.actor.filler), here()
         part = own.rows(len(rows))
         if own.count > 1:
             prompts = Prompts(prompts.prompt_ids[part], prompts.prompt_mask[part])

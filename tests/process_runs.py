@@ -36,6 +36,7 @@ CASES: dict[str, Case] = {
     "ppo one row": ("ppo", {"minibatch_size": 1, "iterations": 2}),  # one process has none
     "ppo early stop": ("ppo", {"target_kl": 0.02, "actor_lr": 0.01, "iterations": 3}),
     "ppo adaptive": ("ppo", {"kl_target": 0.01, "kl_horizon": 50, "iterations": 3}),
+    "ppo lora": ("ppo", {"lora_rank": 2, "gradient_checkpointing": True, "iterations": 2}),
     "reinforce": ("reinforce", {"batch_size": 3, **THREE}),
     "rloo": ("rloo", {"batch_size": 6, "group_size": 2, **THREE}),  # groups 0 1 | 1 2
     "grpo": ("grpo", {"batch_size": 6, "group_size": 2, "iterations": 2, "minibatch_size": 3}),
@@ -44,7 +45,7 @@ CASES: dict[str, Case] = {
     "dpo": ("dpo", {"batch_size": 3, "steps": 4}),
     "dpo one pair": ("dpo", {"batch_size": 1, "steps": 2}),
 }
-SHARDED = ("ppo gae, uneven", "grpo", "sft", "reward", "dpo one pair")
+SHARDED = ("ppo gae, uneven", "ppo lora", "grpo", "sft", "reward", "dpo one pair")
 RESUMED: dict[str, Case] = {
     "ppo": ("ppo", {"iterations": 4, "ppo_epochs": 1, "critic_target": "gae"}),
     "reward": ("reward", {"steps": 4, "batch_size": 3}),

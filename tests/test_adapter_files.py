@@ -205,8 +205,9 @@ def test_three_stages_by_command_with_lora(tmp_path: Path, monkeypatch: pytest.M
     rows = {
         "sft": [{"prompt": "review the soup :", "completion": "the soup was warm ."}] * 2,
         "pairs": [
-            {"prompt": "review the soup :", "chosen": "the soup was warm .", "rejected": "cold ."}
-        ] * 4,
+            {"prompt": "review the soup :", "chosen": f"the {word} was warm", "rejected": "cold"}
+            for word in ("soup", "room", "waiter", "owner")
+        ],
         "prompts": [{"prompt": "review the soup :"}],
     }  # fmt: skip
     for name, some in rows.items():

@@ -178,10 +178,12 @@ def lines(file: Path) -> list[bytes]:
 def test_cafe_writes_rows_that_the_three_stages_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls: list[int] = []
+
     def end_at_once(actor: Actor, prompts: list[str], seed: int) -> tuple[list[str], list[bool]]:
-        return [f"the soup was {'warm' if seed % 2 else 'cold'} ."] * len(prompts), [
-            i % 3 > 0 for i in range(len(prompts))
-        ]
+        word = ("warm", "cold")[len(calls) % 2]  # the two sides of a pair differ
+        calls.append(seed)
+        return [f"the soup was {word} ."] * len(prompts), [i % 3 > 0 for i in range(len(prompts))]
 
     monkeypatch.setattr(recipe, "sample", end_at_once)  # the tiny model hardly ever ends
     out = tmp_path / "new" / "data"

@@ -22,7 +22,7 @@ from minirlhf.bench.trl_setup import check_name, load_trl
 from minirlhf.bench.turns import run_floor, run_ours, watch_parts
 from minirlhf.bench.work import decode_bytes, shares, sizes_of, train_flops
 from minirlhf.config import PPOConfig
-from minirlhf.data import encode_prompts, pad_prompts
+from minirlhf.data import pad_prompts
 from minirlhf.ppo_trainer import PPOTrainer
 
 WARM_UP = 2  # iterations of each before the clock counts
@@ -145,7 +145,7 @@ def against_limits(trainer: PPOTrainer, seconds: Seconds) -> dict[str, Any]:
     config, device, model = trainer.config, trainer.actor.device, trainer.actor.model
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     limits, sizes = machine_limits(device, dtype), sizes_of(model)
-    ids = encode_prompts(trainer.actor.tokenizer, trainer.prompts)
+    ids = trainer.prompt_ids
     lengths, response = [len(row) for row in ids], config.max_response_tokens
     bytes_read = decode_bytes(sizes, lengths, response, dtype.itemsize)
     flops = train_flops(sizes, lengths, response, config.ppo_epochs)

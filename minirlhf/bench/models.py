@@ -5,7 +5,6 @@ the same work: the end of text is a token that the model has no output for.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from tokenizers import Tokenizer
@@ -22,6 +21,7 @@ from transformers import (
 from minirlhf.actor import Actor
 from minirlhf.config import PPOConfig
 from minirlhf.critic import Critic
+from minirlhf.data import TextOrIds
 from minirlhf.noise import HEAD_INIT, key
 from minirlhf.ppo_trainer import PPOTrainer
 from minirlhf.reference import Reference
@@ -116,7 +116,7 @@ def new_trainer(
     reward_model = RewardModel.from_actor(actor, seed=config.seed)
     shortest = (prompt_tokens + 1) // 2
     lengths = [prompt_tokens - i % (prompt_tokens - shortest + 1) for i in range(config.batch_size)]
-    prompts: Sequence[str]
+    prompts: Sequence[TextOrIds]
     if model == CAFE:
         words = VOCABULARY[3:]  # without <pad>, <eos> and <unk>
         prompts = [
@@ -126,8 +126,9 @@ def new_trainer(
     else:
         # token ids instead of texts, which a prompt may also be: their number is what counts
         tokens = actor.model.config.vocab_size
-        rows = [[(101 * row + 7 * i) % tokens for i in range(n)] for row, n in enumerate(lengths)]
-        prompts = cast(Sequence[str], rows)
+        prompts = [
+            [(101 * row + 7 * i) % tokens for i in range(n)] for row, n in enumerate(lengths)
+        ]
     return PPOTrainer(
         actor,
         Reference.from_actor(actor),

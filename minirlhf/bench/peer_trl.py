@@ -43,7 +43,6 @@ from minirlhf.bench.trl_setup import (
     settings,
     silence,
 )
-from minirlhf.data import encode_prompts
 from minirlhf.ppo_trainer import PPOTrainer
 
 
@@ -74,7 +73,7 @@ class TRLPeer:
         tokenizer = copy.deepcopy(trainer.actor.tokenizer)
         tokenizer.add_special_tokens({"pad_token": NEVER_PADS})
         tokenizer.padding_side = "left"
-        prompts = encode_prompts(trainer.actor.tokenizer, trainer.prompts)
+        prompts = trainer.prompt_ids
         rows = {"input_ids": prompts, "attention_mask": [[1] * len(ids) for ids in prompts]}
         self.folder = tempfile.TemporaryDirectory(prefix="minirlhf-bench-")
         autocast = trainer.config.precision == "bfloat16" and not low

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from minirlhf.bench.floor import Floor
 from minirlhf.bench.stopwatch import Stopwatch
-from minirlhf.data import batch_rows, encode_prompts, pad_prompts
+from minirlhf.data import batch_rows, pad_prompts
 from minirlhf.noise import SAMPLING, uniform_noise
 from minirlhf.ppo_trainer import PPOTrainer
 
@@ -44,7 +44,7 @@ def run_floor(floor: Floor, trainer: PPOTrainer, step: int, watch: Stopwatch) ->
     """One iteration of the floor, on the prompts and the noise of our iteration `step`."""
     config, device = trainer.config, watch.device
     rows = batch_rows(len(trainer.prompts), config.batch_size, seed=config.seed, batch=step)
-    ids = encode_prompts(trainer.actor.tokenizer, [trainer.prompts[row] for row in rows])
+    ids = [trainer.prompt_ids[row] for row in rows]
     prompts = pad_prompts(ids, trainer.actor.filler).to(device)
     steps = config.max_response_tokens
     noise = uniform_noise(config.seed, SAMPLING, step, rows=len(rows), steps=steps).to(device)
