@@ -64,6 +64,8 @@ def run(command: list[str], env: dict[str, str]) -> dict[str, Any]:
         text=True,
     )
     sys.stdout.write(done.stdout[-4000:] + done.stderr[-2000:])
+    made_with = machine.describe(torch.device("cpu"))
+    del made_with["threads"]  # those of this process, which only looks on
     last = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", done.stdout)
     failed = re.findall(r"^FAILED (\S+)", done.stdout, flags=re.MULTILINE)
     return {
@@ -73,7 +75,7 @@ def run(command: list[str], env: dict[str, str]) -> dict[str, Any]:
         "seconds": round(time.monotonic() - start),
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
-        "made_with": machine.describe(torch.device("cpu")),
+        "made_with": made_with,
     }
 
 
